@@ -1,0 +1,353 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cdc-relay/cdc-relay/internal/event"
+)
+
+// stream is one run between a start and its end. Two goroutines carry data:
+// the loop (this one) owns the socket, the core and the batch being filled; the
+// committer does everything that blocks on Kafka. Two batches go back and forth
+// between them by pointer. A third goroutine watches the server's facts.
+type stream struct {
+	*Pipeline
+	core  *Core
+	saved event.Saved
+
+	fill     *event.Batch      // owned by the loop
+	spare    *event.Batch      // owned by the loop while nothing commits
+	work     chan *event.Batch // loop → committer
+	news     chan news         // committer, watcher → loop
+	quit     <-chan struct{}   // SIGTERM
+	deadline time.Time         // when to let go; zero: not ending
+	last     time.Time         // of the last commit
+	fillFrom int64             // commit time of the first row in fill, µs
+	workFrom int64             // the same of the batch being committed
+}
+
+// news wakes the loop.
+type news struct {
+	batch *event.Batch // its commit ended, err says how
+	err   error        // else: why the watcher wants the stream to end
+}
+
+// stream runs until the end of the stream: nil when ctx is done or Ends said
+// so, an error for the recovery path otherwise.
+func (p *Pipeline) stream(ctx context.Context, saved event.Saved) error {
+	// Commits outlive ctx for a while (an orderly end finishes them), so they
+	// run under a context of the stream's own.
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s := &stream{
+		Pipeline: p, core: NewCore(p.Limits), saved: saved,
+		fill: event.NewBatch(p.Pool), spare: event.NewBatch(p.Pool),
+		work: make(chan *event.Batch, 1), news: make(chan news, 4), quit: ctx.Done(), last: time.Now(),
+	}
+	s.core.Restart(saved.Checkpoint())
+	p.Metrics.at(saved.Safe)
+	ended := make(chan struct{}, 3)
+	go func() { s.commits(inner); ended <- struct{}{} }()
+	go func() { s.watch(inner); ended <- struct{}{} }()
+	go func() { s.wakeAtQuit(inner); ended <- struct{}{} }()
+	defer func() {
+		cancel()
+		for range cap(ended) {
+			<-ended
+		}
+		s.forget()
+	}()
+	err := s.run()
+	if errors.Is(err, errEnded) {
+		return s.finishReplay(inner)
+	}
+	return err
+}
+
+// commits is the committer: one Kafka transaction after the other.
+func (s *stream) commits(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case b := <-s.work:
+			err := s.check(ctx, b)
+			if err == nil {
+				err = s.Sink.Commit(ctx, b)
+			}
+			s.tell(ctx, news{batch: b, err: err})
+		}
+	}
+}
+
+// check asks the running guards before a checkpoint that carries no rows: it
+// would say that nothing is missing up to its LSN.
+func (s *stream) check(ctx context.Context, b *event.Batch) error {
+	if len(b.Records) > 0 {
+		return nil
+	}
+	facts, err := s.Source.Look(ctx)
+	if err != nil {
+		// Postgres is going: the checkpoint keeps its fingerprint of the
+		// publication, so the next start compares it.
+		return nil //nolint:nilerr // see above
+	}
+	return s.Guards.Running(s.saved, facts)
+}
+
+// watch looks at the server's facts again and again.
+func (s *stream) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		facts, err := s.Source.Watch(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			s.Metrics.facts(facts)
+			err = s.Guards.Running(s.saved, facts)
+		}
+		if err != nil {
+			s.tell(ctx, news{err: err})
+			return
+		}
+	}
+}
+
+func (s *stream) wakeAtQuit(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-s.quit:
+		s.Source.Wake()
+	}
+}
+
+// tell hands n to the loop and wakes it from a blocked read.
+func (s *stream) tell(ctx context.Context, n news) {
+	select {
+	case s.news <- n:
+		s.Source.Wake()
+	case <-ctx.Done():
+	}
+}
+
+// run is the straight line: read, decide, transcode, hand over.
+func (s *stream) run() error {
+	var m event.Msg
+	for {
+		if err := s.Source.Next(&m); err != nil {
+			if !s.deadline.IsZero() {
+				return errShuttingDown // the server ended the stream, as expected
+			}
+			return fmt.Errorf("read the replication stream after %s: %w", s.core.Received().Safe, err)
+		}
+		if s.Ends != nil && s.Ends(m) {
+			return s.settle()
+		}
+		if err := s.take(&m); err != nil {
+			return err
+		}
+		if err := s.serve(m.Kind, m.More); err != nil {
+			return err
+		}
+		if s.stopping() {
+			return s.drain(drainWithin)
+		}
+	}
+}
+
+// take appends the row of m, if it is one that Kafka does not know yet.
+func (s *stream) take(m *event.Msg) error {
+	if !s.core.Saw(m) {
+		return nil
+	}
+	if s.fillFrom == 0 {
+		s.fillFrom = m.Time
+		s.Metrics.oldest.CompareAndSwap(0, m.Time)
+	}
+	events, bytes := len(s.fill.Records), s.fill.Bytes
+	if err := s.Transformer.Append(s.fill, m); err != nil {
+		return err
+	}
+	s.core.Grew(len(s.fill.Records)-events, s.fill.Bytes-bytes)
+	return nil
+}
+
+// serve gives the committer what is due and takes its outcome. While the batch
+// is full and the other one still commits, the loop may not read: it keeps the
+// connection alive and waits.
+func (s *stream) serve(kind event.Kind, more bool) error {
+	if err := s.poll(); err != nil {
+		return err
+	}
+	if s.core.Committing() && s.core.Full(s.fill.Short()) {
+		if err := s.await(func() bool { return !s.core.Committing() }); err != nil {
+			return err
+		}
+	}
+	if end, ok := s.core.Close(more, s.fill.Short()); ok {
+		s.hand(end)
+		return nil
+	}
+	if kind == event.Wake || kind == event.Alive {
+		if end, ok := s.core.CloseIdle(time.Since(s.last)); ok {
+			s.hand(end)
+		}
+	}
+	if !s.deadline.IsZero() && time.Now().After(s.deadline) {
+		return errShuttingDown
+	}
+	return nil
+}
+
+// hand passes the filled batch to the committer.
+func (s *stream) hand(end event.Checkpoint) {
+	s.fill.End = end
+	s.work <- s.fill // never blocks: one batch is out at a time
+	s.fill, s.spare = s.spare, nil
+	s.workFrom, s.fillFrom = s.fillFrom, 0
+}
+
+// poll takes news without waiting.
+func (s *stream) poll() error {
+	select {
+	case n := <-s.news:
+		return s.heed(n)
+	default:
+		return nil
+	}
+}
+
+// heed acts on news: only a clean commit moves anything.
+func (s *stream) heed(n news) error {
+	if n.batch == nil {
+		if errors.Is(n.err, event.ErrShutdown) {
+			s.Log.Info("postgres is shutting down: committing what is in hand and letting go", "within", serverWithin)
+			s.core.Drain()
+			s.deadline = time.Now().Add(serverWithin)
+			return nil
+		}
+		return n.err
+	}
+	if n.err != nil {
+		return fmt.Errorf("commit %d events up to %s: %w", len(n.batch.Records), n.batch.End.Safe, n.err)
+	}
+	ack := s.core.Committed()
+	s.committed()
+	s.last = time.Now()
+	s.Metrics.commit(n.batch, s.core.Received())
+	s.Metrics.oldest.Store(s.fillFrom)
+	n.batch.Reset()
+	s.spare = n.batch
+	if err := s.Source.Status(ack); err != nil {
+		return fmt.Errorf("acknowledge %s: %w", ack, err)
+	}
+	return nil
+}
+
+// await waits for news until done says so, sending a status every few seconds
+// so that Postgres does not take us for dead, however long Kafka takes.
+func (s *stream) await(done func() bool) error {
+	beat := time.NewTicker(statusEvery)
+	defer beat.Stop()
+	quit := s.quit
+	for !done() {
+		var late <-chan time.Time
+		if !s.deadline.IsZero() {
+			late = time.After(time.Until(s.deadline))
+		}
+		select {
+		case n := <-s.news:
+			if err := s.heed(n); err != nil {
+				return err
+			}
+		case <-beat.C:
+			if err := s.Source.Status(s.core.Acked()); err != nil {
+				return fmt.Errorf("heartbeat while kafka is slow: %w", err)
+			}
+		case <-quit:
+			quit = nil
+			if s.deadline.IsZero() {
+				s.deadline = time.Now().Add(drainWithin)
+			}
+		case <-late:
+			return errShuttingDown
+		}
+	}
+	return nil
+}
+
+func (s *stream) stopping() bool {
+	select {
+	case <-s.quit:
+		return true
+	default:
+		return false
+	}
+}
+
+// drain is the orderly end: the commit in flight is finished, whole
+// transactions in hand are committed, a half one is left to the next start, and
+// the slot is told.
+func (s *stream) drain(within time.Duration) error {
+	s.core.Drain()
+	if by := time.Now().Add(within); s.deadline.IsZero() || by.Before(s.deadline) {
+		s.deadline = by
+	}
+	idle := func() bool { return !s.core.Committing() }
+	if err := s.await(idle); err != nil {
+		return err
+	}
+	if end, ok := s.core.Close(false, false); ok {
+		s.hand(end)
+	} else if end, ok := s.core.CloseIdle(0); ok {
+		s.hand(end)
+	}
+	if err := s.await(idle); err != nil {
+		return err
+	}
+	at := s.core.At()
+	s.Log.Info("stopped", "safe_lsn", at.Safe, "last", at.Last, "events", at.Events)
+	return s.Source.Status(s.core.Acked())
+}
+
+// settle is the end of a range: commit everything that was read.
+func (s *stream) settle() error {
+	if err := s.drain(drainWithin); err != nil {
+		return err
+	}
+	return errEnded
+}
+
+// finishReplay commits the record that keeps the range from ever being
+// published again.
+func (s *stream) finishReplay(ctx context.Context) error {
+	done := s.saved.At(s.core.At())
+	done.State = event.StateDone
+	return s.Sink.Save(ctx, done)
+}
+
+// forget gives the batches' memory back.
+func (s *stream) forget() {
+	s.Metrics.oldest.Store(0)
+	s.fill.Reset()
+	if s.spare != nil {
+		s.spare.Reset()
+	}
+	select {
+	case b := <-s.work:
+		b.Reset()
+	default:
+	}
+	for {
+		select {
+		case n := <-s.news:
+			if n.batch != nil {
+				n.batch.Reset()
+			}
+		default:
+			return
+		}
+	}
+}

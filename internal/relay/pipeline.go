@@ -1,0 +1,169 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cdc-relay/cdc-relay/internal/event"
+)
+
+// State is where a pipeline is in its life.
+type State string
+
+// The states. A pipeline ends in FAILED or STOPPED.
+const (
+	Starting   State = "STARTING"   // taking slot and producers
+	Running    State = "RUNNING"    // streaming
+	Waiting    State = "STANDBY"    // another process holds the slot, or the server is not promoted
+	Recovering State = "RECOVERING" // between a failure and the next start
+	Failed     State = "FAILED"     // stopped by a guard, a fence or an event; a person has to act
+	Stopped    State = "STOPPED"    // asked to
+)
+
+// Waits between attempts, and the bounds of an orderly end.
+const (
+	standbyEvery  = time.Second
+	backoffFirst  = 100 * time.Millisecond
+	backoffMost   = 10 * time.Second
+	drainWithin   = 10 * time.Second // SIGTERM: finish the commit in flight, or leave it
+	serverWithin  = 5 * time.Second  // Postgres' fast shutdown waits for us: then let go
+	closeWithin   = 2 * time.Second
+	statusEvery   = 3 * time.Second // heartbeat while the loop may not read
+	fencedAtMost  = 3               // in a row, without a commit between
+	minorRestarts = 3               // restarts in a row that are logged as warnings, then errors
+)
+
+// Pipeline moves the events of one database. All fields but OnState and
+// Metrics are required.
+type Pipeline struct {
+	Name        string
+	Identity    event.Saved // Database, Slot and Options of every checkpoint
+	Source      Source
+	Sink        Sink
+	Transformer Transformer
+	Guards      Guards
+	Limits      Limits
+	Pool        *event.Pool
+	Log         *slog.Logger
+	Metrics     *Metrics
+	// OnState is told every change of state; err is why.
+	OnState func(s State, err error)
+	// Ends makes the pipeline end by itself, for a replay: nil means never.
+	Ends func(event.Msg) bool
+
+	seenOurs bool // Guards.Foreign has passed once: a standby need not ask Kafka while the slot is held
+	fenced   int  // in a row
+	restarts int  // in a row
+}
+
+// Run runs the pipeline until ctx is done (nil: what was in flight was
+// committed or left to the next start) or until it cannot go on, with the
+// error that says why. A Pipeline with Ends returns nil at its end.
+func (p *Pipeline) Run(ctx context.Context) error {
+	p.say(Starting, nil)
+	for {
+		err := p.once(ctx)
+		switch {
+		case ctx.Err() != nil, err == nil:
+			p.say(Stopped, nil)
+			return nil
+		case p.final(&err):
+			p.say(Failed, err)
+			return err
+		}
+		if !p.wait(ctx, p.pause(err)) {
+			p.say(Stopped, nil)
+			return nil
+		}
+	}
+}
+
+// once takes everything, streams, and gives everything back: the one recovery
+// path is to do so again. Nothing that was received survives it.
+func (p *Pipeline) once(ctx context.Context) (err error) {
+	defer func() {
+		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
+		defer cancel()
+		p.Sink.Close()
+		if cerr := p.Source.Close(c); err == nil && cerr != nil {
+			p.Log.Warn("the replication connection did not end in good order; the next start goes on from the checkpoint", "err", cerr)
+		}
+	}()
+	saved, err := p.start(ctx)
+	if err != nil {
+		return err
+	}
+	p.say(Running, nil)
+	return p.stream(ctx, saved)
+}
+
+// final reports whether err ends the pipeline. Being fenced is final only when
+// it happens again and again while we hold the slot: somebody else owns the
+// transactional ids.
+func (p *Pipeline) final(err *error) bool {
+	switch event.VerdictOf(*err) {
+	case event.Refuse, event.Stop:
+		return true
+	case event.Fenced:
+		p.fenced++
+		if p.fenced < fencedAtMost {
+			return false
+		}
+		*err = &event.Fault{
+			Verdict: event.Fenced,
+			What:    fmt.Sprintf("pipeline %s: fenced %d times in a row without a commit between, while holding the slot: another producer uses the transactional ids of this pipeline", p.Name, p.fenced),
+			Do:      "find the other relay with the same `name` (cdc-relay checkpoint show names the last writer) and stop it, or give this one another `name`",
+			Err:     *err,
+		}
+		return true
+	}
+	return false
+}
+
+// pause says how long to wait before the next start, and tells why.
+func (p *Pipeline) pause(err error) time.Duration {
+	if event.VerdictOf(err) == event.Standby {
+		p.say(Waiting, err)
+		return standbyEvery
+	}
+	p.say(Recovering, err)
+	d := min(backoffFirst<<min(p.restarts, 10), backoffMost)
+	p.restarts++
+	p.Metrics.restarts.Inc()
+	level := slog.LevelWarn
+	if p.restarts > minorRestarts {
+		level = slog.LevelError
+	}
+	p.Log.Log(context.Background(), level, "starting again from the checkpoint", "after", d, "attempt", p.restarts, "err", err)
+	return d
+}
+
+func (p *Pipeline) wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+func (p *Pipeline) say(s State, err error) {
+	if p.OnState != nil {
+		p.OnState(s, err)
+	}
+}
+
+// committed notes that a commit returned success: the failures before it are
+// over.
+func (p *Pipeline) committed() { p.fenced, p.restarts = 0, 0 }
+
+// errShuttingDown ends a stream because Postgres does.
+var errShuttingDown = fmt.Errorf("%w: let go of the replication connection", event.ErrShutdown)
+
+// errEnded ends a stream whose Ends said so; not a failure.
+var errEnded = errors.New("the end of the range was reached")

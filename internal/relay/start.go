@@ -1,0 +1,181 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cdc-relay/cdc-relay/internal/event"
+)
+
+// start takes the slot and the producers in the one order that is safe, and
+// returns the checkpoint to go on from. Each step is there because leaving it
+// out, or moving it, loses or doubles events (docs/adr/0001-start-order.md):
+//
+//  1. look: Postgres, then the checkpoint; touch nothing, refuse what is foreign
+//  2. take the slot: the lock
+//  3. fence: every transactional id, ascending
+//  4. read the checkpoint with the authority of the fence
+//  5. all guards, on facts read after 4
+//  6. resume
+func (p *Pipeline) start(ctx context.Context) (event.Saved, error) {
+	facts, err := p.look(ctx)
+	if err != nil {
+		return event.Saved{}, err
+	}
+	if p.seenOurs && facts.Slot.ActivePID != 0 {
+		return event.Saved{}, held(facts)
+	}
+	saved, err := p.Sink.Look(ctx)
+	if err != nil {
+		return event.Saved{}, fmt.Errorf("look at the checkpoint: %w", err)
+	}
+	if err := p.Guards.Foreign(saved, facts); err != nil {
+		return event.Saved{}, err
+	}
+	p.seenOurs = true
+	if unmade(saved, facts) {
+		if err := p.create(ctx); err != nil {
+			return event.Saved{}, err
+		}
+	}
+	if err := p.Source.Take(ctx); err != nil {
+		return event.Saved{}, fmt.Errorf("take the slot: %w", err)
+	}
+	return p.own(ctx)
+}
+
+// own goes on from a slot that is held: fence, read, judge, resume.
+func (p *Pipeline) own(ctx context.Context) (event.Saved, error) {
+	saved, err := p.authority(ctx)
+	if err != nil {
+		return event.Saved{}, err
+	}
+	facts, err := p.look(ctx)
+	if err != nil {
+		return event.Saved{}, err
+	}
+	// A slot or an intent that changed between look and take is somebody else's
+	// first start: not a refusal, look again.
+	if saved.State == event.StateCreating || !saved.Exists() {
+		return event.Saved{}, errors.New("the slot was made while it was taken")
+	}
+	if err := p.Guards.Foreign(saved, facts); err != nil {
+		return event.Saved{}, err
+	}
+	if err := p.Guards.Start(saved, facts); err != nil {
+		return event.Saved{}, err
+	}
+	saved = p.identify(saved, facts)
+	if err := p.Source.Resume(saved.Checkpoint()); err != nil {
+		return event.Saved{}, fmt.Errorf("resume at %s: %w", saved.Safe, err)
+	}
+	p.Sink.Resume(saved)
+	p.Log.Info("streaming", "safe_lsn", saved.Safe, "last", saved.Checkpoint().Last, "events", saved.Events,
+		"slot", facts.Slot.Name, "confirmed_flush", facts.Slot.ConfirmedFlush)
+	return saved, nil
+}
+
+// unmade reports whether the first start (or a `slots recreate`) has not come
+// to its end: nothing exists, or an intent does.
+func unmade(saved event.Saved, facts event.Facts) bool {
+	return saved.State == event.StateCreating || !saved.Exists() && !facts.Slot.Exists
+}
+
+// create is the first start: lock → fence → intent → publication and slot →
+// first checkpoint. A crash in any window of it is picked up by the intent.
+func (p *Pipeline) create(ctx context.Context) error {
+	unlock, err := p.Source.LockFirst(ctx)
+	if err != nil {
+		return fmt.Errorf("lock for the first start: %w", err)
+	}
+	defer unlock()
+	// Whoever held the lock before may have come to the end: look again, still
+	// without a fence.
+	facts, err := p.look(ctx)
+	if err != nil {
+		return err
+	}
+	saved, err := p.Sink.Look(ctx)
+	if err != nil || !unmade(saved, facts) {
+		return err
+	}
+	if saved, err = p.authority(ctx); err != nil {
+		return err
+	}
+	if !saved.Exists() {
+		saved = p.identify(event.Saved{State: event.StateCreating, Safe: facts.Flush}, facts)
+		p.Log.Info("first start: creating publication and slot", "slot", p.Identity.Slot, "database", p.Identity.Database, "intent_lsn", saved.Safe)
+		if err := p.Sink.Save(ctx, saved); err != nil {
+			return fmt.Errorf("commit the intent of the first start: %w", err)
+		}
+	}
+	if saved.State != event.StateCreating {
+		return nil
+	}
+	return p.finish(ctx, saved, facts)
+}
+
+// finish makes what the intent names and commits the first real checkpoint.
+func (p *Pipeline) finish(ctx context.Context, intent event.Saved, facts event.Facts) error {
+	if facts.Slot.Exists && facts.Slot.ConfirmedFlush < intent.Safe {
+		if intent.Drop != facts.Slot.Name {
+			return event.Refusef("cdc-relay slots list, and then either cdc-relay slots adopt (go on from the slot) or drop the slot by hand",
+				"pipeline %s: slot %s stands at %s, before the intent of this pipeline's first start (%s): it is older than the pipeline and not ours to drop",
+				p.Name, facts.Slot.Name, facts.Slot.ConfirmedFlush, intent.Safe)
+		}
+		if err := p.Source.DropSlot(ctx, facts.Slot.Name); err != nil {
+			return err
+		}
+	}
+	at, err := p.Source.Create(ctx)
+	if err != nil {
+		return fmt.Errorf("create publication and slot: %w", err)
+	}
+	if facts, err = p.look(ctx); err != nil {
+		return err
+	}
+	first := p.identify(event.Saved{State: event.StateStreaming, Safe: at, Events: intent.Events, Publication: facts.Publication.Fingerprint()}, facts)
+	if err := p.Sink.Save(ctx, first); err != nil {
+		return fmt.Errorf("commit the first checkpoint: %w", err)
+	}
+	p.Log.Info("slot created", "slot", first.Slot, "safe_lsn", at)
+	return nil
+}
+
+// authority fences every transactional id and reads the checkpoint.
+func (p *Pipeline) authority(ctx context.Context) (event.Saved, error) {
+	if err := p.Sink.Fence(ctx); err != nil {
+		return event.Saved{}, fmt.Errorf("fence: %w", err)
+	}
+	saved, err := p.Sink.Read(ctx)
+	if err != nil {
+		return event.Saved{}, fmt.Errorf("read the checkpoint: %w", err)
+	}
+	return saved, nil
+}
+
+func (p *Pipeline) look(ctx context.Context) (event.Facts, error) {
+	facts, err := p.Source.Look(ctx)
+	if err != nil {
+		return facts, fmt.Errorf("look at postgres: %w", err)
+	}
+	p.Metrics.facts(facts)
+	if facts.InRecovery {
+		return facts, &event.Fault{Verdict: event.Standby, What: "the server is in recovery, not promoted yet: waiting"}
+	}
+	return facts, nil
+}
+
+// identify fills in what every checkpoint says about its pipeline and server.
+func (p *Pipeline) identify(s event.Saved, facts event.Facts) event.Saved {
+	s.V = event.SavedVersion
+	s.Database, s.Slot, s.Options = p.Identity.Database, p.Identity.Slot, p.Identity.Options
+	s.SystemID, s.Timeline = facts.SystemID, facts.Timeline
+	return s
+}
+
+func held(facts event.Facts) error {
+	return &event.Fault{Verdict: event.Standby,
+		What: fmt.Sprintf("slot %s is held by another process (walsender pid %d): waiting to take over", facts.Slot.Name, facts.Slot.ActivePID)}
+}
