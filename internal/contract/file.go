@@ -1,0 +1,94 @@
+package contract
+
+import "strings"
+
+// File is one decoded events.yaml. Several of them, one per team, make a
+// Contract.
+type File struct {
+	// Name is the file's name as messages print it.
+	Name string `yaml:"-"`
+	// Lines gives the line of each place in the file, so that messages can name
+	// it. The decoder fills it by a walk over the document: a key of a mapping
+	// adds "." and the key to the path (no dot at the start), an element of a
+	// list adds "[i]":
+	//
+	//	"unknown_event" → 1, "events[2].also[0].topic" → 31,
+	//	"topic_classes.results.retention.ms" → 44
+	//
+	// A place that is not in it takes the line of the nearest one around it. Nil
+	// is allowed: messages then name the file only.
+	Lines map[string]int `yaml:"-"`
+
+	// Unknown is what becomes of an event type no file describes: stop (the
+	// default), default, or later dead_letter.
+	Unknown      string                `yaml:"unknown_event"`
+	Defaults     Defaults              `yaml:"defaults"`
+	Events       []Event               `yaml:"events"`
+	TopicClasses map[string]TopicClass `yaml:"topic_classes"`
+}
+
+// Defaults hold for every event of every file that does not say otherwise, and
+// they are the whole rule of unknown events under unknown_event: default.
+type Defaults struct {
+	Topic      string   `yaml:"topic"`
+	Key        []string `yaml:"key"`
+	Schema     string   `yaml:"schema"` // of unknown events only
+	Encoding   string   `yaml:"encoding"`
+	TopicClass string   `yaml:"topic_class"`
+	Headers    Headers  `yaml:"headers"`
+}
+
+// Event is one event type as a file describes it. What is empty is taken from
+// Defaults.
+type Event struct {
+	Type       string   `yaml:"type"`
+	Topic      string   `yaml:"topic"`
+	Key        []string `yaml:"key"`
+	Schema     string   `yaml:"schema"`
+	Encoding   string   `yaml:"encoding"`
+	Also       []Also   `yaml:"also"`
+	TopicClass string   `yaml:"topic_class"`
+	Headers    Headers  `yaml:"headers"`
+}
+
+// Also is a second form of an event, produced in the same transaction. What is
+// empty is taken from the event.
+type Also struct {
+	Topic      string   `yaml:"topic"`
+	Key        []string `yaml:"key"`
+	Schema     string   `yaml:"schema"`
+	Encoding   string   `yaml:"encoding"`
+	TopicClass string   `yaml:"topic_class"`
+	Headers    Headers  `yaml:"headers"`
+}
+
+// Headers say which standard headers an event has. Enabled: false is the
+// rollback flag: only the row's own headers are sent.
+type Headers struct {
+	Enabled *bool  `yaml:"enabled"`
+	Preset  string `yaml:"preset"` // native | debezium; empty: that of the mapping
+}
+
+// TopicClass is how topics of a class are created.
+type TopicClass struct {
+	Partitions        int `yaml:"partitions"`
+	ReplicationFactor int `yaml:"replication_factor"` // 0: the broker's default
+	// Config holds topic-level settings under their Kafka names, as they are
+	// sent: cleanup.policy, retention.ms, max.message.bytes, …
+	Config map[string]string `yaml:",inline"`
+}
+
+// line is the line of path, or of the nearest place around it; 0: unknown.
+func (f *File) line(path string) int {
+	for path != "" {
+		if n := f.Lines[path]; n > 0 {
+			return n
+		}
+		i := strings.LastIndexAny(path, ".[")
+		if i < 0 {
+			return 0
+		}
+		path = path[:i]
+	}
+	return 0
+}
