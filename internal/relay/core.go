@@ -32,9 +32,9 @@ type Core struct {
 
 	// The stream.
 	inside bool           // between BEGIN and COMMIT
-	commit event.LSN      // the open transaction's
 	drop   event.Position // rows not after it are known to Kafka
 	seen   event.Checkpoint
+	before event.Checkpoint // seen when the open transaction began, or its last piece was handed over
 
 	// The batch being filled.
 	events, bytes     int // in it
@@ -64,7 +64,7 @@ func (c *Core) Restart(cp event.Checkpoint) {
 func (c *Core) Saw(m *event.Msg) (keep bool) {
 	switch m.Kind {
 	case event.Begin:
-		c.inside, c.commit = true, m.Pos.Commit
+		c.inside, c.before = true, c.seen
 		c.txEvents, c.txBytes = 0, 0
 	case event.Row:
 		// Dropped only by what Kafka knows of rows, never by Safe: a
@@ -128,7 +128,7 @@ func (c *Core) Close(more, short bool) (end event.Checkpoint, ok bool) {
 
 // shut hands the batch over. Positions seen from now on belong to the next.
 func (c *Core) shut() {
-	c.committing, c.closing = true, c.seen
+	c.committing, c.closing, c.before = true, c.seen, c.seen
 	c.events, c.bytes, c.txEvents, c.txBytes = 0, 0, 0, 0
 }
 
@@ -147,6 +147,19 @@ func (c *Core) CloseIdle(since time.Duration) (end event.Checkpoint, ok bool) {
 	return c.closing, true
 }
 
+// Retreat leaves the open transaction, as far as it was not handed over, to the
+// next start, so that the whole ones before it in the batch can be committed.
+// Only the end of a stream may follow. It returns how many records stay.
+func (c *Core) Retreat() (stay int) {
+	if c.inside {
+		c.inside, c.seen = false, c.before
+		c.events -= c.txEvents
+		c.bytes -= c.txBytes
+		c.txEvents, c.txBytes = 0, 0
+	}
+	return c.events
+}
+
 // Drain makes every idle checkpoint due at once: the process, or Postgres, is
 // shutting down.
 func (c *Core) Drain() { c.draining = true }
@@ -161,9 +174,6 @@ func (c *Core) Committed() (ack event.LSN) {
 
 // Committing reports whether a closed batch waits for its outcome.
 func (c *Core) Committing() bool { return c.committing }
-
-// Pending reports whether rows were received that no closed batch holds.
-func (c *Core) Pending() bool { return c.events > 0 }
 
 // Inside reports whether the stream is between BEGIN and COMMIT.
 func (c *Core) Inside() bool { return c.inside }

@@ -35,8 +35,8 @@ type news struct {
 	err   error        // else: why the watcher wants the stream to end
 }
 
-// stream runs until the end of the stream: nil when ctx is done or Ends said
-// so, an error for the recovery path otherwise.
+// stream runs until the end of the stream: nil when ctx is done or the Range is
+// at its end, an error for the recovery path otherwise.
 func (p *Pipeline) stream(ctx context.Context, saved event.Saved) error {
 	// Commits outlive ctx for a while (an orderly end finishes them), so they
 	// run under a context of the stream's own.
@@ -61,7 +61,7 @@ func (p *Pipeline) stream(ctx context.Context, saved event.Saved) error {
 	}()
 	err := s.run()
 	if errors.Is(err, errEnded) {
-		return s.finishReplay(inner)
+		return s.finish(inner)
 	}
 	return err
 }
@@ -142,11 +142,11 @@ func (s *stream) run() error {
 			}
 			return fmt.Errorf("read the replication stream after %s: %w", s.core.Received().Safe, err)
 		}
-		if s.Ends != nil && s.Ends(m) {
+		if s.Range != nil && s.Range.endsBefore(&m, s.core.Inside()) {
 			return s.settle()
 		}
 		if err := s.take(&m); err != nil {
-			return err
+			return s.before(err)
 		}
 		if err := s.serve(m.Kind, m.More); err != nil {
 			return err
@@ -172,6 +172,17 @@ func (s *stream) take(m *event.Msg) error {
 	}
 	s.core.Grew(len(s.fill.Records)-events, s.fill.Bytes-bytes)
 	return nil
+}
+
+// before commits what came before the transaction that err stops at, so that a
+// person finds everything delivered but what they have to mend.
+func (s *stream) before(err error) error {
+	if event.VerdictOf(err) == event.Stop {
+		if derr := s.drain(drainWithin); derr != nil {
+			s.Log.Warn("the events before the one that stops the pipeline were not committed; they are read again at the next start", "err", derr)
+		}
+	}
+	return err
 }
 
 // serve gives the committer what is due and takes its outcome. While the batch
@@ -291,6 +302,7 @@ func (s *stream) stopping() bool {
 // transactions in hand are committed, a half one is left to the next start, and
 // the slot is told.
 func (s *stream) drain(within time.Duration) error {
+	s.fill.Records = s.fill.Records[:s.core.Retreat()]
 	s.core.Drain()
 	if by := time.Now().Add(within); s.deadline.IsZero() || by.Before(s.deadline) {
 		s.deadline = by
@@ -310,22 +322,6 @@ func (s *stream) drain(within time.Duration) error {
 	at := s.core.At()
 	s.Log.Info("stopped", "safe_lsn", at.Safe, "last", at.Last, "events", at.Events)
 	return s.Source.Status(s.core.Acked())
-}
-
-// settle is the end of a range: commit everything that was read.
-func (s *stream) settle() error {
-	if err := s.drain(drainWithin); err != nil {
-		return err
-	}
-	return errEnded
-}
-
-// finishReplay commits the record that keeps the range from ever being
-// published again.
-func (s *stream) finishReplay(ctx context.Context) error {
-	done := s.saved.At(s.core.At())
-	done.State = event.StateDone
-	return s.Sink.Save(ctx, done)
 }
 
 // forget gives the batches' memory back.

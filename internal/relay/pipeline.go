@@ -51,8 +51,8 @@ type Pipeline struct {
 	Metrics     *Metrics
 	// OnState is told every change of state; err is why.
 	OnState func(s State, err error)
-	// Ends makes the pipeline end by itself, for a replay: nil means never.
-	Ends func(event.Msg) bool
+	// Range makes this a replay of a part of the log, which ends by itself.
+	Range *Range
 
 	seenOurs bool // Guards.Foreign has passed once: a standby need not ask Kafka while the slot is held
 	fenced   int  // in a row
@@ -61,13 +61,16 @@ type Pipeline struct {
 
 // Run runs the pipeline until ctx is done (nil: what was in flight was
 // committed or left to the next start) or until it cannot go on, with the
-// error that says why. A Pipeline with Ends returns nil at its end.
+// error that says why. A Pipeline with a Range returns nil at its end.
 func (p *Pipeline) Run(ctx context.Context) error {
 	p.say(Starting, nil)
 	for {
 		err := p.once(ctx)
 		switch {
 		case ctx.Err() != nil, err == nil:
+			if err != nil {
+				p.Log.Warn("stopped before everything in hand was committed; the next start goes on from the checkpoint", "err", err)
+			}
 			p.say(Stopped, nil)
 			return nil
 		case p.final(&err):
@@ -93,6 +96,10 @@ func (p *Pipeline) once(ctx context.Context) (err error) {
 		}
 	}()
 	saved, err := p.start(ctx)
+	if errors.Is(err, errEnded) {
+		p.Log.Info("this range was published before; nothing to do", "replay", p.Range.ID)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -165,5 +172,5 @@ func (p *Pipeline) committed() { p.fenced, p.restarts = 0, 0 }
 // errShuttingDown ends a stream because Postgres does.
 var errShuttingDown = fmt.Errorf("%w: let go of the replication connection", event.ErrShutdown)
 
-// errEnded ends a stream whose Ends said so; not a failure.
+// errEnded ends a stream at the end of its Range; not a failure.
 var errEnded = errors.New("the end of the range was reached")

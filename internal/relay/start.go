@@ -19,6 +19,9 @@ import (
 //  5. all guards, on facts read after 4
 //  6. resume
 func (p *Pipeline) start(ctx context.Context) (event.Saved, error) {
+	if p.Range != nil {
+		return p.startRange(ctx)
+	}
 	facts, err := p.look(ctx)
 	if err != nil {
 		return event.Saved{}, err
@@ -66,6 +69,11 @@ func (p *Pipeline) own(ctx context.Context) (event.Saved, error) {
 	if err := p.Guards.Start(saved, facts); err != nil {
 		return event.Saved{}, err
 	}
+	return p.resume(saved, facts)
+}
+
+// resume tells both ends where the pipeline stands.
+func (p *Pipeline) resume(saved event.Saved, facts event.Facts) (event.Saved, error) {
 	saved = p.identify(saved, facts)
 	if err := p.Source.Resume(saved.Checkpoint()); err != nil {
 		return event.Saved{}, fmt.Errorf("resume at %s: %w", saved.Safe, err)
