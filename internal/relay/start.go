@@ -126,7 +126,7 @@ func (p *Pipeline) create(ctx context.Context) error {
 
 // finish makes what the intent names and commits the first real checkpoint.
 func (p *Pipeline) finish(ctx context.Context, intent event.Saved, facts event.Facts) error {
-	if facts.Slot.Exists && facts.Slot.ConfirmedFlush < intent.Safe {
+	if facts.Slot.Exists && (facts.Slot.ConfirmedFlush < intent.Safe || facts.Slot.Invalid != "" || facts.Slot.WALStatus == "lost") {
 		if intent.Drop != facts.Slot.Name {
 			return event.Refusef("cdc-relay slots list, and then either cdc-relay slots adopt (go on from the slot) or drop the slot by hand",
 				"pipeline %s: slot %s stands at %s, before the intent of this pipeline's first start (%s): it is older than the pipeline and not ours to drop",
