@@ -1,0 +1,204 @@
+package config
+
+import (
+	"time"
+
+	"github.com/cdc-relay/cdc-relay/internal/contract"
+)
+
+// Environment says what the relay may create by itself at start.
+type Environment string
+
+// The environments.
+const (
+	Testing     Environment = "testing"
+	Development Environment = "development"
+	Production  Environment = "production" // only checks
+)
+
+// MayCreate reports whether `run` migrates, creates topics and registers
+// schemas at start. In production it only checks that they are there.
+func (e Environment) MayCreate() bool { return e == Testing || e == Development }
+
+// Config is what the files say, over the defaults, checked. Its yaml tags are
+// the keys of the files. Relative paths are resolved already. It never changes
+// after Load; it is safe for concurrent use.
+type Config struct {
+	// Name names checkpoints and transactional ids: two relays of the same name
+	// on one Kafka cluster fence each other.
+	Name        string      `yaml:"name"`
+	Environment Environment `yaml:"environment"`
+
+	Postgres Postgres `yaml:"postgres"`
+	// Database, Service, Mapping and Table describe the one pipeline of a
+	// configuration without Databases; with Databases, Mapping and Table are
+	// the defaults of each.
+	Database  string              `yaml:"database"`
+	Service   string              `yaml:"service"`
+	Mapping   Mapping             `yaml:"mapping"`
+	Table     string              `yaml:"table"`
+	Databases map[string]Database `yaml:"databases"`
+
+	// Kafka holds librdkafka properties under their own names. internal/kafka
+	// judges all of them but bootstrap.servers.
+	Kafka              map[string]string `yaml:"kafka"`
+	CheckpointTopic    string            `yaml:"checkpoint_topic"`
+	TransactionTimeout time.Duration     `yaml:"transaction_timeout"`
+	Topics             Topics            `yaml:"topics"`
+
+	Registry Registry `yaml:"registry"`
+	Schemas  string   `yaml:"schemas"` // folder of *.avsc
+	Events   []string `yaml:"events"`  // contract files
+
+	Batch          Batch          `yaml:"batch"`
+	Memory         Size           `yaml:"memory"` // of all batches of the process
+	IdleCheckpoint IdleCheckpoint `yaml:"idle_checkpoint"`
+
+	HTTP HTTP `yaml:"http"`
+	Log  Log  `yaml:"log"`
+
+	from      map[string]*node
+	places    map[string]Place
+	pipelines []Pipeline
+}
+
+// Postgres is the server the relay reads.
+type Postgres struct {
+	// URL is a postgres:// URL or a keyword=value string. What it lacks comes
+	// from the PG* variables, the service file and the password file.
+	URL string `yaml:"url" config:"url"`
+	// Slot is for the one pipeline of a configuration without databases.
+	Slot        string `yaml:"slot"`
+	Publication string `yaml:"publication"`
+	// Failover makes slots survive a failover to a standby, from PostgreSQL 17.
+	Failover      bool          `yaml:"failover"`
+	SenderTimeout time.Duration `yaml:"sender_timeout"` // wal_sender_timeout of our connection
+}
+
+// Database is one entry of databases: what differs from the defaults.
+type Database struct {
+	Service     string   `yaml:"service"`
+	Mapping     *Mapping `yaml:"mapping"`
+	Table       string   `yaml:"table"`
+	Events      []string `yaml:"events"` // in addition to the top-level ones
+	Slot        string   `yaml:"slot"`
+	Publication string   `yaml:"publication"`
+	URL         string   `yaml:"url" config:"url"` // another server
+	DBName      string   `yaml:"dbname"`           // when it is not the entry's name
+	Enabled     *bool    `yaml:"enabled"`
+}
+
+// Mapping says which column of the outbox, or which path inside a JSON column,
+// gives each part of an event. Each part is a list: the first that resolves
+// wins. A preset fills in what is not written; it alone may be written as a
+// single word.
+type Mapping struct {
+	Preset        string   `yaml:"preset" config:"scalar"` // native | debezium; empty: only what is written
+	ID            []string `yaml:"id"`
+	Type          []string `yaml:"type"`
+	AggregateID   []string `yaml:"aggregate_id"`
+	AggregateType []string `yaml:"aggregate_type"`
+	Topic         []string `yaml:"topic"`
+	Key           []string `yaml:"key"`
+	Headers       []string `yaml:"headers"`
+	Payload       []string `yaml:"payload"`
+	Time          []string `yaml:"time"`
+}
+
+// Topics are the defaults of topics the relay creates.
+type Topics struct {
+	ReplicationFactor int `yaml:"replication_factor"` // -1: the broker's default
+}
+
+// Registry is the Confluent-compatible schema registry.
+type Registry struct {
+	URL      string        `yaml:"url" config:"url"`
+	Username string        `yaml:"username"`
+	Password string        `yaml:"password" config:"secret"`
+	Token    string        `yaml:"token" config:"secret"` // bearer
+	TLS      TLS           `yaml:"tls"`
+	Timeout  time.Duration `yaml:"timeout"` // of one request
+}
+
+// TLS names PEM files.
+type TLS struct {
+	CA   string `yaml:"ca"`
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// Batch limits what goes into one Kafka transaction.
+type Batch struct {
+	Events int  `yaml:"events"`
+	Bytes  Size `yaml:"bytes"`
+}
+
+// IdleCheckpoint says how often a checkpoint alone is committed while a
+// database has no events for us: whichever comes first.
+type IdleCheckpoint struct {
+	Interval time.Duration `yaml:"interval"`
+	Bytes    Size          `yaml:"bytes"` // of WAL
+}
+
+// HTTP is the address of /healthz, /readyz and /metrics.
+type HTTP struct {
+	Listen string `yaml:"listen"`
+}
+
+// Log is the process's log on standard error.
+type Log struct {
+	Level  string `yaml:"level"`  // debug | info | warn | error
+	Format string `yaml:"format"` // text | json
+}
+
+// Pipeline is one database with every default applied.
+type Pipeline struct {
+	Name        string // the database's name in the configuration
+	Key         string // <name>/<pipeline>: key of checkpoints, stem of transactional ids
+	Service     string
+	Database    string // as the server knows it
+	URL         string // of that database
+	Table       string // schema.table
+	Slot        string
+	Publication string
+	Mapping     Mapping
+	Contract    *contract.Contract
+}
+
+// Pipelines are the enabled pipelines, by name.
+func (c *Config) Pipelines() []Pipeline { return c.pipelines }
+
+// NeedsRegistry reports whether any enabled pipeline publishes Avro.
+func (c *Config) NeedsRegistry() bool {
+	for _, p := range c.pipelines {
+		if p.Contract != nil && len(p.Contract.Subjects()) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// defaults is a Config before any file.
+func defaults() *Config {
+	return &Config{
+		Environment:        Production,
+		Postgres:           Postgres{Publication: "cdc_relay", Failover: true, SenderTimeout: 10 * time.Second},
+		Mapping:            Mapping{Preset: contract.PresetNative},
+		CheckpointTopic:    "cdc-relay.checkpoints",
+		TransactionTimeout: time.Minute,
+		Topics:             Topics{ReplicationFactor: -1},
+		Registry:           Registry{Timeout: 10 * time.Second},
+		Schemas:            "schemas/avro",
+		Batch:              Batch{Events: 2000, Bytes: 8 << 20},
+		Memory:             256 << 20,
+		IdleCheckpoint:     IdleCheckpoint{Interval: 10 * time.Second, Bytes: 16 << 20},
+		HTTP:               HTTP{Listen: ":9464"},
+		Log:                Log{Level: "info", Format: "text"},
+	}
+}
+
+// presetTables are the tables of the mapping presets.
+var presetTables = map[string]string{
+	contract.PresetNative:   "cdc_relay.outbox",
+	contract.PresetDebezium: "public.outboxevent",
+}

@@ -1,0 +1,89 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Size is a number of bytes. Files write it as a whole number with a unit: B,
+// KiB, MiB, GiB (powers of 1024), KB, MB, GB (powers of 1000); without a unit
+// it is bytes.
+type Size int64
+
+var (
+	sizeForm  = regexp.MustCompile(`^(\d+)\s*([A-Za-z]*)$`)
+	sizeUnits = map[string]int64{"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 1e3, "mb": 1e6, "gb": 1e9}
+)
+
+// ParseSize reads the form Size describes.
+func ParseSize(s string) (Size, error) {
+	m := sizeForm.FindStringSubmatch(strings.TrimSpace(s))
+	if m == nil {
+		return 0, fmt.Errorf("%q is not a size; write a whole number and a unit, such as 8MiB", s)
+	}
+	unit, ok := sizeUnits[strings.ToLower(m[2])]
+	if !ok {
+		return 0, fmt.Errorf("%q has the unknown unit %q; write B, KiB, MiB or GiB, such as 8MiB", s, m[2])
+	}
+	n, err := strconv.ParseInt(m[1], 10, 64)
+	if err != nil || n > math.MaxInt64/unit {
+		return 0, fmt.Errorf("%q is too large for a size; write for example 1GiB", s)
+	}
+	return Size(n * unit), nil
+}
+
+// String is the shortest exact form ParseSize reads back.
+func (s Size) String() string {
+	for _, u := range []struct {
+		bytes Size
+		name  string
+	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+		if s >= u.bytes && s%u.bytes == 0 {
+			return strconv.FormatInt(int64(s/u.bytes), 10) + u.name
+		}
+	}
+	return strconv.FormatInt(int64(s), 10) + "B"
+}
+
+// ParseDuration reads a duration with its unit: 500ms, 10s, 1m30s, 2h.
+func ParseDuration(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(strings.TrimSpace(s))
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration; write a number and a unit (ms, s, m, h), such as 10s", s)
+	}
+	return d, nil
+}
+
+// formatDuration is time.Duration.String without the zero parts: 1m, not 1m0s.
+func formatDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+func parseInt(s string) (int64, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a whole number; write digits only, such as 2000", s)
+	}
+	return n, nil
+}
+
+func parseBool(s string) (bool, error) {
+	switch s {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither true nor false; write one of the two", s)
+}
