@@ -69,3 +69,20 @@ func (s *Stack) NewPostgres(ctx context.Context, opts ...PGOption) (_ *PG, end f
 	}
 	return pg, s.later(pg.server.close), nil
 }
+
+// NewBroker starts a Kafka cluster; see NewPostgres for end.
+func (s *Stack) NewBroker(ctx context.Context, opts ...BrokerOption) (_ *Kafka, end func() error, _ error) {
+	c, err := newBrokerConfig(opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	k, err := s.startBroker(ctx, c)
+	if err != nil {
+		return nil, nil, fmt.Errorf("start the broker: %w", err)
+	}
+	return k, s.later(k.server.close), nil
+}
+
+func (s *Stack) startBroker(ctx context.Context, c brokerConfig) (*Kafka, error) {
+	return s.newApache(ctx, c)
+}

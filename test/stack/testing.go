@@ -15,6 +15,7 @@ var shared struct {
 	mu    sync.Mutex
 	stack *Stack
 	pgs   map[string]*PG
+	kafka *Kafka
 }
 
 // startBound limits the start of a part, its first download included.
@@ -102,4 +103,50 @@ func NewPostgres(t testing.TB, opts ...PGOption) *PG {
 		}
 	})
 	return p
+}
+
+// Broker returns the Kafka cluster that the tests of this process share. Take a
+// topic of your own: [Kafka.Topic].
+func Broker(t testing.TB) *Kafka {
+	t.Helper()
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	s := processStack(t)
+	if shared.kafka != nil {
+		return shared.kafka
+	}
+	ctx, cancel := startContext(t)
+	defer cancel()
+	k, _, err := s.NewBroker(ctx)
+	if err != nil {
+		t.Fatalf("stack: %v", err)
+	}
+	k.own = false // shared: no test may stop it
+	shared.kafka = k
+	return k
+}
+
+// NewBroker starts a Kafka cluster for this test alone, ended with it.
+func NewBroker(t testing.TB, opts ...BrokerOption) *Kafka {
+	t.Helper()
+	shared.mu.Lock()
+	s := processStack(t)
+	shared.mu.Unlock()
+	ctx, cancel := startContext(t)
+	defer cancel()
+	k, end, err := s.NewBroker(ctx, opts...)
+	if err != nil {
+		t.Fatalf("stack: %v", err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, log := range k.info.Logs {
+				t.Logf("the end of the broker's log:\n%s", tail(log, 40))
+			}
+		}
+		if err := end(); err != nil {
+			t.Errorf("stack: end the broker: %v", err)
+		}
+	})
+	return k
 }

@@ -1,0 +1,392 @@
+package stack
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// kafkaRelease is the Apache Kafka of the kind apache.
+const kafkaRelease = "4.4.0"
+
+// kafkaPOM names the jars; Maven finds what they need. log4j-slf4j-impl is the
+// binding for the SLF4J 1.7 that Kafka uses.
+const kafkaPOM = `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>cdc-relay</groupId><artifactId>test-stack</artifactId><version>1</version><packaging>pom</packaging>
+<dependencies>
+<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>` + kafkaRelease + `</version></dependency>
+<dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.25.5</version></dependency>
+</dependencies></project>
+`
+
+const kafkaLogging = `rootLogger.level=warn
+rootLogger.appenderRef.out.ref=out
+appender.out.type=Console
+appender.out.name=out
+appender.out.layout.type=PatternLayout
+appender.out.layout.pattern=%d{HH:mm:ss.SSS} %p %c{1} %m%n
+`
+
+// apache runs a cluster of Apache Kafka in KRaft mode; each broker is its own
+// controller too.
+type apache struct {
+	stack     *Stack
+	java      java
+	classPath string
+	archive   string // folder of the class archive and of formatted storage
+	config    brokerConfig
+	base      string
+	clusterID string
+	nodes     []*apacheNode
+}
+
+type apacheNode struct {
+	id            int
+	dir           string // server.properties, data, log
+	client, voter *lease
+	proc          *proc
+}
+
+// kafkaJars downloads the jars once.
+func (c *cache) kafkaJars(ctx context.Context) (string, error) {
+	return c.once(ctx, "kafka-"+kafkaRelease, func(dir string) error {
+		start := time.Now()
+		c.out.line("downloading Apache Kafka %s (Maven)", kafkaRelease)
+		if err := os.WriteFile(filepath.Join(dir, "pom.xml"), []byte(kafkaPOM), 0o644); err != nil {
+			return err
+		}
+		err := c.maven(ctx, dir, "copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+dir)
+		if err != nil {
+			return err
+		}
+		c.out.line("downloaded Apache Kafka %s in %.1f s", kafkaRelease, time.Since(start).Seconds())
+		return nil
+	})
+}
+
+// newApache starts a cluster.
+func (s *Stack) newApache(ctx context.Context, c brokerConfig) (_ *Kafka, err error) {
+	j, err := findJava(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lib, err := s.cache.kafkaJars(ctx)
+	if err != nil {
+		return nil, err
+	}
+	classPath, err := jars(lib)
+	if err != nil {
+		return nil, err
+	}
+	archive, err := s.archive(ctx, "kafka-"+kafkaRelease, j, classPath, func(options []string, dir string) (*proc, error) {
+		return s.trainApache(ctx, j, classPath, options, dir)
+	})
+	if err != nil {
+		return nil, err
+	}
+	a := &apache{stack: s, java: j, classPath: classPath, archive: archive, config: c}
+	if err := a.prepare(); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	if err := a.start(ctx, nil); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	info := KafkaInfo{Bootstrap: a.bootstrap(), Kind: "apache"}
+	for _, n := range a.nodes {
+		info.Logs = append(info.Logs, n.log())
+	}
+	return &Kafka{info: info, server: a, own: true}, nil
+}
+
+// trainApache formats a cluster with Kafka's own tool, keeps the checkpoint
+// file it makes for later clusters, and starts a broker until it is ready.
+func (s *Stack) trainApache(ctx context.Context, j java, classPath string, options []string, dir string) (*proc, error) {
+	a := &apache{stack: s, java: j, classPath: classPath, config: brokerConfig{brokers: 1}}
+	defer func() { // the broker runs on; its folder goes with the stack
+		for _, n := range a.nodes {
+			n.release()
+		}
+	}()
+	if err := a.layOut(); err != nil {
+		return nil, err
+	}
+	n := a.nodes[0]
+	format := exec.CommandContext(ctx, j.path, append(quick(), "-cp", classPath, "kafka.tools.StorageTool",
+		"format", "-t", a.clusterID, "-c", n.properties())...)
+	format.Dir = n.dir
+	if out, err := format.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("format Kafka's storage: %w\n%s", err, out)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "formatted"), os.DirFS(filepath.Join(n.dir, "data"))); err != nil {
+		return nil, fmt.Errorf("keep the formatted storage: %w", err)
+	}
+	if err := a.launch(n, options); err != nil {
+		return nil, err
+	}
+	return n.proc, brokersReady(ctx, a.bootstrap(), 1, n.running)
+}
+
+// prepare lays a cluster out and formats its storage as Kafka's tool would,
+// without starting Java once more: it copies what the tool made for the
+// training (a metadata snapshot with the feature levels, the same for all) and
+// writes meta.properties, which names cluster, node and folder.
+func (a *apache) prepare() error {
+	if err := a.layOut(); err != nil {
+		return err
+	}
+	for _, n := range a.nodes {
+		data := filepath.Join(n.dir, "data")
+		if err := os.CopyFS(data, os.DirFS(filepath.Join(a.archive, "formatted"))); err != nil {
+			return fmt.Errorf("format Kafka's storage: %w", err)
+		}
+		meta := fmt.Sprintf("cluster.id=%s\nnode.id=%d\ndirectory.id=%s\nversion=1\n", a.clusterID, n.id, kafkaID())
+		if err := os.WriteFile(filepath.Join(data, "meta.properties"), []byte(meta), 0o644); err != nil {
+			return fmt.Errorf("format Kafka's storage: %w", err)
+		}
+	}
+	return nil
+}
+
+// layOut takes ports and writes the brokers' configurations.
+func (a *apache) layOut() (err error) {
+	a.clusterID = kafkaID()
+	if a.base, err = a.stack.guard.tempDir("kafka"); err != nil {
+		return err
+	}
+	logging := filepath.Join(a.base, "log4j2.properties")
+	if err := os.WriteFile(logging, []byte(kafkaLogging), 0o644); err != nil {
+		return err
+	}
+	for id := 1; id <= a.config.brokers; id++ {
+		n := &apacheNode{id: id, dir: filepath.Join(a.base, strconv.Itoa(id))}
+		a.nodes = append(a.nodes, n)
+		if n.client, err = leasePort(a.stack.cache); err != nil {
+			return err
+		}
+		if n.voter, err = leasePort(a.stack.cache); err != nil {
+			return err
+		}
+		if err := os.Mkdir(n.dir, 0o755); err != nil {
+			return err
+		}
+	}
+	for _, n := range a.nodes {
+		all := a.settings(n)
+		maps.Copy(all, a.config.settings)
+		var b strings.Builder
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			fmt.Fprintf(&b, "%s=%s\n", name, strings.ReplaceAll(all[name], `\`, `\\`))
+		}
+		if err := os.WriteFile(n.properties(), []byte(b.String()), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settings are the broker properties of this package. What differs from
+// Kafka's defaults makes it small, quick to restart after SIGKILL (a session of
+// 9 s would be waited for) and quick to abort what a dead producer left open.
+func (a *apache) settings(n *apacheNode) map[string]string {
+	var voters []string
+	for _, v := range a.nodes {
+		voters = append(voters, fmt.Sprintf("%d@%s", v.id, v.voter.addr()))
+	}
+	factor, inSync := "1", "1"
+	if a.config.brokers >= 3 {
+		factor, inSync = "3", "2"
+	}
+	return map[string]string{
+		"process.roles":                  "broker,controller",
+		"node.id":                        strconv.Itoa(n.id),
+		"controller.quorum.voters":       strings.Join(voters, ","),
+		"controller.listener.names":      "CONTROLLER",
+		"listeners":                      "PLAINTEXT://" + n.client.addr() + ",CONTROLLER://" + n.voter.addr(),
+		"advertised.listeners":           "PLAINTEXT://" + n.client.addr(),
+		"listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"inter.broker.listener.name":     "PLAINTEXT",
+		"log.dirs":                       filepath.Join(n.dir, "data"),
+
+		"num.partitions":                                   "1",
+		"default.replication.factor":                       factor,
+		"min.insync.replicas":                              inSync,
+		"offsets.topic.num.partitions":                     "1",
+		"offsets.topic.replication.factor":                 factor,
+		"transaction.state.log.num.partitions":             "1",
+		"transaction.state.log.replication.factor":         factor,
+		"transaction.state.log.min.isr":                    inSync,
+		"share.coordinator.state.topic.num.partitions":     "1",
+		"share.coordinator.state.topic.replication.factor": factor,
+		"share.coordinator.state.topic.min.isr":            inSync,
+
+		"auto.create.topics.enable":                                   "false",
+		"group.initial.rebalance.delay.ms":                            "0",
+		"broker.session.timeout.ms":                                   "2500",
+		"broker.heartbeat.interval.ms":                                "500",
+		"log.cleaner.dedupe.buffer.size":                              "4194304",
+		"transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+	}
+}
+
+func (n *apacheNode) properties() string { return filepath.Join(n.dir, "server.properties") }
+func (n *apacheNode) log() string        { return filepath.Join(n.dir, "server.log") }
+
+// running is nil as long as the broker runs.
+func (n *apacheNode) running() error {
+	if n.proc.exited() {
+		return n.proc.failure("did not start")
+	}
+	return nil
+}
+
+func (n *apacheNode) release() {
+	for _, l := range []*lease{n.client, n.voter} {
+		if l != nil {
+			l.release()
+		}
+	}
+}
+
+// launch starts one broker's process.
+func (a *apache) launch(n *apacheNode, options []string) error {
+	args := append(slices.Clone(options), "-Xmx512m")
+	if a.config.bench {
+		args = append(args[:0:0], "-XX:+UseG1GC", "-Xmx1g", "-Xms1g")
+	} else {
+		args = append(args, quick()...)
+	}
+	args = append(args, "-Dlog4j2.configurationFile="+filepath.Join(a.base, "log4j2.properties"),
+		"-Djava.awt.headless=true", "-cp", a.classPath, "kafka.Kafka", n.properties())
+	p, err := a.stack.guard.start(command{
+		name: "kafka " + strconv.Itoa(n.id), path: a.java.path, args: args, dir: n.dir, log: n.log(), ask: "KILL",
+	})
+	if err != nil {
+		return err
+	}
+	n.proc = p
+	return nil
+}
+
+func (a *apache) bootstrap() string {
+	var all []string
+	for _, n := range a.nodes {
+		all = append(all, n.client.addr())
+	}
+	return strings.Join(all, ",")
+}
+
+// chosen returns the nodes of the given numbers, all of them without any.
+func (a *apache) chosen(ids []int) ([]*apacheNode, error) {
+	if len(ids) == 0 {
+		return a.nodes, nil
+	}
+	var nodes []*apacheNode
+	for _, id := range ids {
+		if id < 1 || id > len(a.nodes) {
+			return nil, fmt.Errorf("there is no broker %d: 1 to %d", id, len(a.nodes))
+		}
+		nodes = append(nodes, a.nodes[id-1])
+	}
+	return nodes, nil
+}
+
+// each calls f for the chosen nodes and joins the errors.
+func (a *apache) each(ids []int, f func(*apacheNode) error) error {
+	nodes, err := a.chosen(ids)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, n := range nodes {
+		errs = append(errs, f(n))
+	}
+	return errors.Join(errs...)
+}
+
+func (a *apache) start(ctx context.Context, ids []int) error {
+	err := a.each(ids, func(n *apacheNode) error {
+		if n.proc != nil && !n.proc.exited() {
+			return fmt.Errorf("broker %d is running", n.id)
+		}
+		return a.launch(n, useArchive(a.archive))
+	})
+	if err != nil {
+		return err
+	}
+	up := 0
+	for _, n := range a.nodes {
+		if n.proc != nil && !n.proc.exited() {
+			up++
+		}
+	}
+	nodes, _ := a.chosen(ids) // checked above
+	for _, n := range nodes {
+		if err := brokersReady(ctx, n.client.addr(), up, n.running); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stop asks all chosen brokers first and waits then: with a majority gone the
+// rest cannot finish a controlled shutdown, and is killed after half a minute.
+func (a *apache) stop(_ context.Context, ids []int) error {
+	err := a.each(ids, func(n *apacheNode) error { return n.proc.signal(syscall.SIGTERM) })
+	if err != nil {
+		return err
+	}
+	return a.each(ids, func(n *apacheNode) error {
+		if n.proc.wait(30*time.Second) == nil {
+			return nil
+		}
+		return n.proc.killTree(10 * time.Second)
+	})
+}
+
+func (a *apache) kill(ids []int) error {
+	return a.each(ids, func(n *apacheNode) error { return n.proc.killTree(10 * time.Second) })
+}
+
+func (a *apache) pause(ids []int) error {
+	return a.each(ids, func(n *apacheNode) error { return n.proc.pauseTree() })
+}
+
+func (a *apache) resume(ids []int) error {
+	return a.each(ids, func(n *apacheNode) error { return n.proc.resumeTree() })
+}
+
+// close kills the brokers; their data is not needed any more.
+func (a *apache) close() error {
+	err := a.each(nil, func(n *apacheNode) error {
+		defer n.release()
+		if n.proc == nil {
+			return nil
+		}
+		return n.proc.killTree(10 * time.Second)
+	})
+	return errors.Join(err, a.stack.guard.removeDir(a.base))
+}
+
+// kafkaID returns a random id in Kafka's form: 16 bytes in base64 for URLs, 22
+// characters, not beginning with a dash (a command line would take it for an
+// option).
+func kafkaID() string {
+	var b [16]byte
+	for {
+		_, _ = rand.Read(b[:]) // never fails
+		if id := base64.RawURLEncoding.EncodeToString(b[:]); id[0] != '-' {
+			return id
+		}
+	}
+}
