@@ -46,7 +46,7 @@ func newRig(t *testing.T) *rig {
 	ok := func(event.Saved, event.Facts) error { return nil }
 	r.p = &Pipeline{
 		Name: "test", Source: (*fakeSource)(r), Sink: (*fakeSink)(r), Transformer: fakeTransformer{},
-		Guards: Guards{Foreign: ok, Start: ok, Running: ok}, Limits: DefaultLimits, Pool: event.NewPool(1 << 20),
+		Guards: Guards{Foreign: ok, Start: ok, Running: ok, Adopt: func(event.Facts) error { return nil }}, Limits: DefaultLimits, Pool: event.NewPool(1 << 20),
 		Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry()),
 		OnState: func(s State, _ error) { r.note(func() { r.states = append(r.states, s) }) },
 	}
@@ -195,6 +195,9 @@ func (f *fakeSink) Commit(ctx context.Context, b *event.Batch) error {
 
 func (f *fakeSink) Close() { f.rig().call("close sink") }
 
+// pass lets d pass on the bubble's clock; no time is spent.
+func pass(d time.Duration) { <-time.After(d) }
+
 // play runs the pipeline until story returns, then cancels it.
 func (r *rig) play(t *testing.T, story func()) error {
 	t.Helper()
@@ -251,7 +254,7 @@ func TestFailedCommitTakesTheOneRecoveryPath(t *testing.T) {
 			}
 			return nil
 		}
-		if err := r.play(t, func() { time.Sleep(5 * time.Second) }); err != nil {
+		if err := r.play(t, func() { pass(5 * time.Second) }); err != nil {
 			t.Fatal(err)
 		}
 		if want := []event.Position{{Commit: 100, Ord: 1}, {Commit: 100, Ord: 2}}; !slices.Equal(r.rows, want) {
@@ -277,7 +280,7 @@ func TestHeartbeatWhileKafkaIsSlow(t *testing.T) {
 		err := r.play(t, func() {
 			r.send(transaction(nil, 100, 1))
 			r.send(transaction(nil, 120, 1)) // full: the loop may not read on
-			time.Sleep(5 * time.Minute)
+			pass(5 * time.Minute)
 			r.note(func() {
 				if len(r.status) < 60 {
 					t.Errorf("%d statuses in five minutes without a commit, want one every few seconds", len(r.status))
@@ -301,7 +304,7 @@ func TestStopFinishesWhatIsInFlight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		r.commit = func(context.Context, *event.Batch) error { time.Sleep(2 * time.Second); return nil }
+		r.commit = func(context.Context, *event.Batch) error { pass(2 * time.Second); return nil }
 		err := r.play(t, func() {
 			r.send(transaction(nil, 100, 1))
 			synctest.Wait() // in flight
@@ -346,7 +349,7 @@ func TestPostgresShutdownIsNotHeldUp(t *testing.T) {
 			r.watch <- event.ErrShutdown
 			began := time.Now()
 			for closed := false; !closed; {
-				time.Sleep(100 * time.Millisecond)
+				pass(100 * time.Millisecond)
 				r.note(func() { closed = slices.Contains(r.calls, "close source") })
 			}
 			if took := time.Since(began); took > serverWithin+2*time.Second {
@@ -366,7 +369,7 @@ func TestIdleCheckpointAtOnceWhenPostgresShutsDown(t *testing.T) {
 		err := r.play(t, func() {
 			r.watch <- event.ErrShutdown
 			r.send(keepalive(nil, 90))
-			time.Sleep(1500 * time.Millisecond)
+			pass(1500 * time.Millisecond)
 			r.note(func() {
 				if r.saved.Safe != 90 || !slices.Contains(r.status, 90) {
 					t.Errorf("safe %s, statuses %v; the server waits for 0/5A", r.saved.Safe, r.status)

@@ -80,6 +80,9 @@ type Guards struct {
 	Foreign func(event.Saved, event.Facts) error
 	// Start is asked last, with facts read after the checkpoint.
 	Start func(event.Saved, event.Facts) error
-	// Running is asked every 10 s and before each idle checkpoint.
+	// Running is asked every 10 s and before each idle checkpoint, with the last
+	// checkpoint committed before the facts were read, or a later one.
 	Running func(event.Saved, event.Facts) error
+	// Adopt is asked whether a slot without a checkpoint can be taken over.
+	Adopt func(event.Facts) error
 }

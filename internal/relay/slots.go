@@ -17,7 +17,7 @@ func (p *Pipeline) Adopt(ctx context.Context) (adopted event.Saved, err error) {
 	if err != nil {
 		return event.Saved{}, err
 	}
-	if err := p.adoptable(facts); err != nil {
+	if err := p.Guards.Adopt(facts); err != nil {
 		return event.Saved{}, err
 	}
 	if err := p.Source.Take(ctx); err != nil {
@@ -41,30 +41,6 @@ func (p *Pipeline) Adopt(ctx context.Context) (adopted event.Saved, err error) {
 		return event.Saved{}, fmt.Errorf("commit the checkpoint of the adopted slot: %w", err)
 	}
 	return saved, nil
-}
-
-// adoptable refuses slots the relay cannot stream from exactly once.
-func (p *Pipeline) adoptable(facts event.Facts) error {
-	s := facts.Slot
-	why := ""
-	switch {
-	case !s.Exists:
-		return event.Refusef("cdc-relay slots list", "pipeline %s: there is no slot %s to adopt on this server", p.Name, p.Identity.Slot)
-	case s.Type != "logical" || s.Plugin != "pgoutput":
-		why = fmt.Sprintf("it is a %s slot with the plugin %q, and the relay reads pgoutput", s.Type, s.Plugin)
-	case s.Database != p.Identity.Database:
-		why = fmt.Sprintf("it belongs to the database %q, not %q", s.Database, p.Identity.Database)
-	case s.TwoPhase:
-		why = "it decodes prepared transactions (two_phase), which would be sent before they commit"
-	case s.Temporary:
-		why = "it is temporary and ends with the session that made it"
-	case s.ActivePID != 0:
-		why = fmt.Sprintf("another process streams from it (walsender pid %d); stop that first", s.ActivePID)
-	}
-	if why != "" {
-		return event.Refusef("cdc-relay slots list", "pipeline %s: slot %s cannot be adopted: %s", p.Name, s.Name, why)
-	}
-	return nil
 }
 
 // Gap is what `slots recreate` gives up: changes from From on were never
