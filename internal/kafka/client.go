@@ -147,7 +147,9 @@ func (d *Drain) Hint() string {
 // found where the next call fails.
 func (d *Drain) event(ev ck.Event) {
 	if e, ok := ev.(ck.Error); ok {
-		d.note(e.Error())
+		if e.Code() != ck.ErrAllBrokersDown { // the error before it says why
+			d.note(e.Error())
+		}
 		d.log.Debug("kafka client reports", "code", int(e.Code()), "error", e.Error())
 	}
 }

@@ -163,7 +163,9 @@ func warn(t Topic) []string {
 // warnDurability lists settings with which brokers lose what they acknowledged.
 func warnDurability(t Topic) []string {
 	var out []string
-	say := func(format string, args ...any) { out = append(out, fmt.Sprintf("topic %q: ", t.Name)+fmt.Sprintf(format, args...)) }
+	say := func(format string, args ...any) {
+		out = append(out, fmt.Sprintf("topic %q: ", t.Name)+fmt.Sprintf(format, args...))
+	}
 	if n, err := strconv.Atoi(t.Config["min.insync.replicas"]); err == nil && n < 2 {
 		say("min.insync.replicas is %d: an acknowledged record is lost with one broker", n)
 	}

@@ -42,6 +42,22 @@ func AsError(err error) (ck.Error, bool) {
 	return ck.Error{}, false
 }
 
+// Rejected reports whether err says that a topic (not the cluster, not the
+// producer) did not take a record. Whoever meets it twice without a commit
+// between sets Where.Again.
+func Rejected(err error) bool {
+	e, ok := AsError(err)
+	if !ok {
+		return false
+	}
+	switch e.Code() {
+	case ck.ErrUnknownTopicOrPart, ck.ErrUnknownTopic, ck.ErrUnknownPartition, ck.ErrUnknownTopicID,
+		ck.ErrMsgSizeTooLarge, ck.ErrRecordListTooLarge, ck.ErrInvalidRecord, ck.ErrPolicyViolation, ck.ErrInvalidMsg:
+		return true
+	}
+	return false
+}
+
 // Classify is the one function that decides what an error of the Kafka client
 // does to a pipeline. It returns nil for nil, an error that already holds an
 // event.Fault as it is, and else an *event.Fault around err.
@@ -73,7 +89,7 @@ func Classify(err, fatal error, w Where) error {
 	f := byCode(e, w)
 	f.Err = err
 	if f.What == "" {
-		f.What = w.Doing + failed(w, e)
+		f.What = w.Doing + failed(err, w, e)
 	}
 	if w.Hint != "" && f.Verdict == event.Restart {
 		f.Err = fmt.Errorf("%w (the client last reported: %s)", err, w.Hint)
@@ -82,8 +98,11 @@ func Classify(err, fatal error, w Where) error {
 }
 
 // failed ends a sentence about an error without a special text.
-func failed(w Where, e ck.Error) string {
-	if e.IsTimeout() || e.IsRetriable() {
+func failed(err error, w Where, e ck.Error) string {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return ": interrupted"
+	case e.IsTimeout(), e.IsRetriable():
 		return ": no answer in time from Kafka at " + w.Bootstrap
 	}
 	return fmt.Sprintf(" failed (code %d)", e.Code())
