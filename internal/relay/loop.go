@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/cdc-relay/cdc-relay/internal/event"
@@ -16,8 +15,7 @@ import (
 // between them by pointer. A third goroutine watches the server's facts.
 type stream struct {
 	*Pipeline
-	core  *Core
-	saved atomic.Pointer[event.Saved] // in Kafka; written by the loop only
+	core *Core
 
 	fill     *event.Batch      // owned by the loop
 	spare    *event.Batch      // owned by the loop while nothing commits
@@ -47,7 +45,7 @@ func (p *Pipeline) stream(ctx context.Context, saved event.Saved) error {
 		fill: event.NewBatch(p.Pool), spare: event.NewBatch(p.Pool),
 		work: make(chan *event.Batch, 1), news: make(chan news, 4), quit: ctx.Done(), last: time.Now(),
 	}
-	s.saved.Store(&saved)
+	s.now.Store(&saved)
 	s.core.Restart(saved.Checkpoint())
 	p.Metrics.at(saved.Safe)
 	ended := make(chan struct{}, 3)
@@ -96,7 +94,7 @@ func (s *stream) check(ctx context.Context, b *event.Batch) error {
 		// publication, so the next start compares it.
 		return nil //nolint:nilerr // see above
 	}
-	return s.Guards.Running(*s.saved.Load(), facts)
+	return s.Guards.Running(*s.now.Load(), facts)
 }
 
 // watch looks at the server's facts again and again.
@@ -108,7 +106,7 @@ func (s *stream) watch(ctx context.Context) {
 		}
 		if err == nil {
 			s.Metrics.facts(facts)
-			err = s.Guards.Running(*s.saved.Load(), facts)
+			err = s.Guards.Running(*s.now.Load(), facts)
 		}
 		if err != nil {
 			s.tell(ctx, news{err: err})
@@ -247,8 +245,8 @@ func (s *stream) heed(n news) error {
 		return fmt.Errorf("commit %d events up to %s: %w", len(n.batch.Records), n.batch.End.Safe, n.err)
 	}
 	ack := s.core.Committed()
-	now := s.saved.Load().At(s.core.At())
-	s.saved.Store(&now) // before the acknowledgement: the guards compare the slot with it
+	now := s.now.Load().At(s.core.At())
+	s.now.Store(&now) // before the acknowledgement: the guards compare the slot with it
 	s.committed()
 	s.last = time.Now()
 	s.Metrics.commit(n.batch, s.core.Received())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/cdc-relay/cdc-relay/internal/event"
@@ -54,9 +55,10 @@ type Pipeline struct {
 	// Range makes this a replay of a part of the log, which ends by itself.
 	Range *Range
 
-	seenOurs bool // Guards.Foreign has passed once: a standby need not ask Kafka while the slot is held
-	fenced   int  // in a row
-	restarts int  // in a row
+	now      atomic.Pointer[event.Saved] // the checkpoint in Kafka; written by the loop only
+	seenOurs bool                        // Guards.Foreign has passed once: a standby need not ask Kafka while the slot is held
+	fenced   int                         // in a row
+	restarts int                         // in a row
 }
 
 // Run runs the pipeline until ctx is done (nil: what was in flight was
@@ -82,6 +84,15 @@ func (p *Pipeline) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// Checkpoint is the last one known to be in Kafka; the zero one before the
+// first start. It is safe for concurrent use.
+func (p *Pipeline) Checkpoint() event.Checkpoint {
+	if s := p.now.Load(); s != nil {
+		return s.Checkpoint()
+	}
+	return event.Checkpoint{}
 }
 
 // once takes everything, streams, and gives everything back: the one recovery

@@ -100,7 +100,7 @@ func (s *stream) settle() error {
 // finish commits the record that keeps the range from ever being published
 // again.
 func (s *stream) finish(ctx context.Context) error {
-	done := *s.saved.Load()
+	done := *s.now.Load()
 	done.State = event.StateDone
 	if err := s.Sink.Save(ctx, done); err != nil {
 		return fmt.Errorf("commit the end of the replay: %w", err)
