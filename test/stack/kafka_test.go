@@ -73,11 +73,13 @@ func TestBrokerKeepsRecordsAcrossEveryEnd(t *testing.T) {
 	for i, e := range ends {
 		want = append(want, strconv.Itoa(i))
 		produce(t, k.Bootstrap(), topic, strconv.Itoa(i))
+		began := time.Now()
 		if err := e.end(); errors.Is(err, errors.ErrUnsupported) {
 			continue
 		} else if err != nil {
 			t.Fatalf("%s: %v", e.name, err)
 		}
+		t.Logf("%s took %s", e.name, time.Since(began).Round(time.Millisecond))
 		if answers(k) {
 			t.Fatalf("after %s the broker still answers", e.name)
 		}

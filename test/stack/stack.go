@@ -86,3 +86,16 @@ func (s *Stack) NewBroker(ctx context.Context, opts ...BrokerOption) (_ *Kafka, 
 func (s *Stack) startBroker(ctx context.Context, c brokerConfig) (*Kafka, error) {
 	return s.newApache(ctx, c)
 }
+
+// NewRegistry starts a schema registry; see NewPostgres for end.
+func (s *Stack) NewRegistry(ctx context.Context) (_ *SR, end func() error, _ error) {
+	r, err := s.startRegistry(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("start the registry: %w", err)
+	}
+	return r, s.later(r.server.close), nil
+}
+
+func (s *Stack) startRegistry(ctx context.Context) (*SR, error) {
+	return s.newApicurio(ctx)
+}

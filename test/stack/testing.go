@@ -16,6 +16,7 @@ var shared struct {
 	stack *Stack
 	pgs   map[string]*PG
 	kafka *Kafka
+	sr    *SR
 }
 
 // startBound limits the start of a part, its first download included.
@@ -149,4 +150,48 @@ func NewBroker(t testing.TB, opts ...BrokerOption) *Kafka {
 		}
 	})
 	return k
+}
+
+// Registry returns the schema registry that the tests of this process share.
+// Take subjects of your own; the global compatibility level is BACKWARD.
+func Registry(t testing.TB) *SR {
+	t.Helper()
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	s := processStack(t)
+	if shared.sr != nil {
+		return shared.sr
+	}
+	ctx, cancel := startContext(t)
+	defer cancel()
+	r, _, err := s.NewRegistry(ctx)
+	if err != nil {
+		t.Fatalf("stack: %v", err)
+	}
+	r.own = false // shared: no test may stop it
+	shared.sr = r
+	return r
+}
+
+// NewRegistry starts a schema registry for this test alone, ended with it.
+func NewRegistry(t testing.TB) *SR {
+	t.Helper()
+	shared.mu.Lock()
+	s := processStack(t)
+	shared.mu.Unlock()
+	ctx, cancel := startContext(t)
+	defer cancel()
+	r, end, err := s.NewRegistry(ctx)
+	if err != nil {
+		t.Fatalf("stack: %v", err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() && r.info.Log != "" {
+			t.Logf("the end of the registry's log:\n%s", tail(r.info.Log, 40))
+		}
+		if err := end(); err != nil {
+			t.Errorf("stack: end the registry: %v", err)
+		}
+	})
+	return r
 }
