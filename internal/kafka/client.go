@@ -73,18 +73,24 @@ func requestTimeout(ctx context.Context) ck.AdminOptionRequestTimeout {
 
 // ClusterID returns the id of the Kafka cluster.
 func (c *Client) ClusterID(ctx context.Context) (string, error) {
+	id, _, err := c.Cluster(ctx)
+	return id, err
+}
+
+// Cluster returns the id of the Kafka cluster and how many brokers it has.
+func (c *Client) Cluster(ctx context.Context) (id string, brokers int, err error) {
 	ctx, cancel := within(ctx)
 	defer cancel()
 	// DescribeCluster asks a broker now; AdminClient.ClusterID would answer
 	// from the library's cache and sleep out its deadline without a broker.
 	res, err := c.admin.DescribeCluster(ctx, requestTimeout(ctx))
 	if err != nil {
-		return "", c.classify(err, "ask Kafka for its cluster id", "")
+		return "", 0, c.classify(err, "ask Kafka for its cluster id", "")
 	}
 	if res.ClusterID == nil {
-		return "", nil
+		return "", len(res.Nodes), nil
 	}
-	return *res.ClusterID, nil
+	return *res.ClusterID, len(res.Nodes), nil
 }
 
 // Drain takes the events and log lines of one client of the library, so that

@@ -78,6 +78,9 @@ func userOf(raw string) *url.Userinfo {
 	return u.User
 }
 
+// URL is the registry's base URL without credentials.
+func (c *Client) URL() string { return c.shown }
+
 // Close drops idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 

@@ -1,0 +1,162 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cdc-relay/cdc-relay/internal/config"
+	"github.com/cdc-relay/cdc-relay/internal/doctor"
+	"github.com/cdc-relay/cdc-relay/internal/event"
+	"github.com/cdc-relay/cdc-relay/internal/kafka"
+	"github.com/cdc-relay/cdc-relay/internal/registry"
+	"github.com/cdc-relay/cdc-relay/internal/replication"
+)
+
+// Doctor asks Postgres, Kafka and the registry for everything a start depends
+// on, and judges it with the guards a start uses. It touches nothing.
+func (f *Fleet) Doctor(ctx context.Context) []doctor.Finding {
+	facts, saved := f.kafkaFacts(ctx)
+	findings := doctor.Kafka(facts, f.Config.Environment.MayCreate())
+	if f.ids != nil {
+		findings = append(findings, doctor.Registry(f.registryFacts(ctx), f.Config.Environment.MayCreate())...)
+	}
+	need := f.capacity(ctx)
+	for _, p := range f.Config.Pipelines() {
+		s, known := saved[p.Name]
+		findings = append(findings, f.postgres(ctx, p, s, !known, need)...)
+	}
+	return findings
+}
+
+// capacity counts the slots the pipelines still lack, per server.
+type capacity map[string]struct{ slots, senders int }
+
+func (f *Fleet) capacity(ctx context.Context) capacity {
+	need := capacity{}
+	for _, p := range f.Config.Pipelines() {
+		facts, _, err := f.ask(ctx, p)
+		if err != nil {
+			continue // said where the pipeline is judged
+		}
+		n := need[facts.SystemID]
+		if !facts.Slot.Exists {
+			n.slots++
+		}
+		if facts.Slot.ActivePID == 0 {
+			n.senders++
+		}
+		need[facts.SystemID] = n
+	}
+	return need
+}
+
+func (f *Fleet) ask(ctx context.Context, p config.Pipeline) (facts event.Facts, hints replication.Hints, err error) {
+	src := replication.New(f.unit(p).source())
+	defer func() { err = errors.Join(err, src.Close(context.WithoutCancel(ctx))) }()
+	if facts, err = src.Look(ctx); err != nil || facts.InRecovery {
+		return facts, hints, err
+	}
+	hints, err = src.Hints(ctx)
+	return facts, hints, err
+}
+
+func (f *Fleet) postgres(ctx context.Context, p config.Pipeline, saved event.Saved, unknown bool, need capacity) []doctor.Finding {
+	facts, h, err := f.ask(ctx, p)
+	if err != nil {
+		return []doctor.Finding{{Level: doctor.Fail, Scope: p.Name, Check: "connection", What: err.Error(),
+			Do: "check the URL, pg_hba.conf and the network from this host: psql \"URL\" -c 'select 1'"}}
+	}
+	u := f.unit(p)
+	n := need[facts.SystemID]
+	return doctor.Postgres(facts, doctor.Wants{
+		Guard: u.guard(u.source()),
+		Hints: doctor.Hints{Host: h.Host, Port: h.Port, Settings: h.Settings, Functions: h.Functions, Roles: h.Roles},
+		Saved: saved, SavedUnknown: unknown, NewSlots: n.slots, NewSenders: n.senders,
+		SynchronousStandbyNames: h.SynchronousStandbyNames, ApplicationName: u.source().ApplicationName,
+		MayCreate: f.Config.Environment.MayCreate(),
+	})
+}
+
+// kafkaFacts asks the cluster, and for every pipeline's checkpoint where that
+// can be read.
+func (f *Fleet) kafkaFacts(ctx context.Context) (doctor.KafkaFacts, map[string]event.Saved) {
+	facts := doctor.KafkaFacts{Bootstrap: f.settings.Bootstrap(), TransactionTimeout: f.settings.TransactionTimeout()}
+	saved := map[string]event.Saved{}
+	client, err := kafka.Open(f.settings, f.Log)
+	if err != nil {
+		facts.Err = err
+		return facts, saved
+	}
+	defer client.Close()
+	if facts.ClusterID, facts.Brokers, facts.Err = client.Cluster(ctx); facts.Err != nil {
+		return facts, saved
+	}
+	names := []string{f.Config.CheckpointTopic}
+	for _, p := range f.Config.Pipelines() {
+		names = append(names, f.unit(p).topicNames()...)
+	}
+	topics, err := client.Topics(ctx, names...)
+	if err != nil {
+		facts.Err = err
+		return facts, saved
+	}
+	facts.Checkpoint = doctor.KafkaTopic(topics[f.Config.CheckpointTopic])
+	told := map[string]bool{f.Config.CheckpointTopic: true}
+	for _, n := range names {
+		if !told[n] {
+			facts.Topics = append(facts.Topics, doctor.KafkaTopic(topics[n]))
+			told[n] = true
+		}
+	}
+	if !facts.Checkpoint.Exists {
+		for _, p := range f.Config.Pipelines() {
+			saved[p.Name] = event.Saved{} // no topic, no checkpoint
+		}
+		return facts, saved
+	}
+	for _, p := range f.Config.Pipelines() {
+		if s, err := f.checkpoint(ctx, p); err == nil {
+			saved[p.Name] = s
+		} else {
+			facts.Denied = append(facts.Denied, fmt.Sprintf("reading the checkpoint of %s: %v", p.Key, err))
+		}
+	}
+	return facts, saved
+}
+
+// registryFacts asks for the id of each schema on its own, so that one missing
+// does not hide the others.
+func (f *Fleet) registryFacts(ctx context.Context) doctor.RegistryFacts {
+	facts := doctor.RegistryFacts{URL: f.ids.URL()}
+	seen := map[string]bool{}
+	for _, p := range f.Config.Pipelines() {
+		wants, err := f.unit(p).wants()
+		if err != nil {
+			facts.Subjects = append(facts.Subjects, doctor.RegistrySubject{Subject: p.Name, Err: err})
+			continue
+		}
+		for _, w := range wants {
+			key := fmt.Sprintf("%s %s %d", w.Subject, w.Name, w.Version)
+			if seen[key] {
+				continue
+			}
+			seen[key] = true
+			s := doctor.RegistrySubject{Subject: w.Subject, Schema: w.Name, Version: w.Version}
+			ids, err := f.ids.Resolve(ctx, []registry.Want{w}, false)
+			e, _ := errors.AsType[*registry.Error](err)
+			switch {
+			case err == nil:
+				s.ID = ids[0]
+			case e != nil && e.Reason == registry.Missing:
+			case e != nil && e.Retryable():
+				facts.Err, facts.Subjects = err, nil
+				return facts
+			default:
+				s.Err = err
+			}
+			facts.Subjects = append(facts.Subjects, s)
+		}
+	}
+	return facts
+}

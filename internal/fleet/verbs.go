@@ -1,0 +1,220 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cdc-relay/cdc-relay/internal/config"
+	"github.com/cdc-relay/cdc-relay/internal/contract"
+	"github.com/cdc-relay/cdc-relay/internal/event"
+	"github.com/cdc-relay/cdc-relay/internal/kafka"
+	"github.com/cdc-relay/cdc-relay/internal/relay"
+	"github.com/cdc-relay/cdc-relay/internal/replay"
+	"github.com/cdc-relay/cdc-relay/internal/replication"
+	"github.com/cdc-relay/cdc-relay/internal/sink"
+	"github.com/cdc-relay/cdc-relay/internal/transform"
+	"github.com/cdc-relay/cdc-relay/migrations"
+)
+
+// The one-shot commands. Each works on one pipeline, found by name ("" when
+// there is only one), and leaves nothing behind.
+
+// Checkpoints reads the checkpoint of every pipeline named (all: none), without
+// fencing anyone. One that has none is in the answer with Exists false.
+func (f *Fleet) Checkpoints(ctx context.Context, names []string) (map[string]event.Saved, error) {
+	chosen, err := f.choose(names)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]event.Saved{}
+	for _, p := range chosen {
+		saved, err := f.checkpoint(ctx, p)
+		if err != nil {
+			return nil, fmt.Errorf("pipeline %s: %w", p.Name, err)
+		}
+		out[p.Name] = saved
+	}
+	return out, nil
+}
+
+// checkpoint reads one pipeline's checkpoint and fences nobody.
+func (f *Fleet) checkpoint(ctx context.Context, p config.Pipeline) (event.Saved, error) {
+	s := sink.New(sink.Options{
+		Name: f.Config.Name, Pipeline: p.Name, Settings: f.settings, CheckpointTopic: f.Config.CheckpointTopic,
+		RelayVersion: f.Version, Logger: f.Log,
+	})
+	defer s.Close()
+	return s.Look(ctx)
+}
+
+// Slots lists every slot of the servers the pipelines read, once each.
+func (f *Fleet) Slots(ctx context.Context) ([]replication.SlotInfo, error) {
+	var all []replication.SlotInfo
+	seen := map[string]bool{}
+	for _, p := range f.Config.Pipelines() {
+		src := replication.New(f.unit(p).source())
+		facts, err := src.Look(ctx)
+		var slots []replication.SlotInfo
+		if err == nil && !seen[facts.SystemID] {
+			slots, err = src.ListSlots(ctx)
+		}
+		err = errors.Join(err, src.Close(ctx))
+		if err != nil {
+			return nil, fmt.Errorf("pipeline %s: %w", p.Name, err)
+		}
+		seen[facts.SystemID] = true
+		all = append(all, slots...)
+	}
+	return all, nil
+}
+
+// Anchor keeps a copy of the pipeline's slot at its present position, for a
+// later replay. It returns the slot's name and where it stands.
+func (f *Fleet) Anchor(ctx context.Context, pipeline, name string) (string, event.LSN, error) {
+	p, err := f.one(pipeline)
+	if err != nil {
+		return "", 0, err
+	}
+	slot, err := replay.AnchorSlot(p.Slot, name)
+	if err != nil {
+		return "", 0, &UsageError{err.Error()}
+	}
+	src := replication.New(f.unit(p).source())
+	at, err := src.CopySlot(ctx, p.Slot, slot, false)
+	return slot, at, errors.Join(err, src.Close(context.WithoutCancel(ctx)))
+}
+
+// Unanchor drops an anchor, so that Postgres may forget the log it kept.
+func (f *Fleet) Unanchor(ctx context.Context, pipeline, name string) (string, error) {
+	p, err := f.one(pipeline)
+	if err != nil {
+		return "", err
+	}
+	slot, err := replay.AnchorSlot(p.Slot, name)
+	if err != nil {
+		return "", &UsageError{err.Error()}
+	}
+	src := replication.New(f.unit(p).source())
+	defer func() { _ = src.Close(context.WithoutCancel(ctx)) }() // what counts was done or failed
+	slots, err := src.ListSlots(ctx)
+	if err != nil {
+		return "", err
+	}
+	if !slices.ContainsFunc(slots, func(s replication.SlotInfo) bool { return s.Name == slot }) {
+		return "", event.Refusef("cdc-relay slots list", "pipeline %s has no anchor %q (slot %s)", p.Name, name, slot)
+	}
+	return slot, src.DropSlot(ctx, slot)
+}
+
+// Adopt makes the existing slot the pipeline's, at its position.
+func (f *Fleet) Adopt(ctx context.Context, pipeline string) (event.Saved, error) {
+	p, err := f.shot(pipeline)
+	if err != nil {
+		return event.Saved{}, err
+	}
+	return p.Adopt(ctx)
+}
+
+// Recreate makes a new slot for the pipeline; what lies between is given up.
+func (f *Fleet) Recreate(ctx context.Context, pipeline string) (relay.Gap, error) {
+	p, err := f.shot(pipeline)
+	if err != nil {
+		return relay.Gap{}, err
+	}
+	return p.Recreate(ctx)
+}
+
+// shot makes the pipeline of a one-shot command.
+func (f *Fleet) shot(pipeline string) (*relay.Pipeline, error) {
+	p, err := f.one(pipeline)
+	if err != nil {
+		return nil, err
+	}
+	return f.unit(p).pipeline("", "", ""), nil
+}
+
+// Migration is what Migrate did, or would do, in one database.
+type Migration struct {
+	Pipeline config.Pipeline
+	Result   migrations.Result
+	Err      error
+}
+
+// Migrate applies (or, with dry, lists) the migrations of every pipeline named
+// that reads the native table.
+func (f *Fleet) Migrate(ctx context.Context, names []string, dry bool) ([]Migration, error) {
+	chosen, err := f.choose(names)
+	if err != nil {
+		return nil, err
+	}
+	var out []Migration
+	for _, p := range chosen {
+		if p.Mapping.Preset != contract.PresetNative {
+			continue
+		}
+		m := Migration{Pipeline: p}
+		if dry {
+			m.Result.Steps, m.Err = migrations.Plan(ctx, p.URL)
+		} else {
+			m.Result, m.Err = migrations.Up(ctx, p.URL)
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// Owner names the pipeline a slot belongs to, or the anchor it is; "" for a
+// stranger's.
+func (f *Fleet) Owner(slot string) string {
+	for _, p := range f.Config.Pipelines() {
+		if slot == p.Slot {
+			return p.Name
+		}
+		if name, ok := replay.AnchorName(p.Slot, slot); ok {
+			return p.Name + " anchor " + name
+		}
+	}
+	return ""
+}
+
+// CheckSchemas compiles every schema the contracts name, without a registry.
+func (f *Fleet) CheckSchemas() error {
+	var errs []error
+	for _, p := range f.Config.Pipelines() {
+		u := f.unit(p)
+		known := schemaIDs{}
+		wants, err := u.wants()
+		if err == nil {
+			for _, w := range wants {
+				known.add(w, 0)
+			}
+			_, err = transform.Compile(u.compile(known, "", ""))
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("pipeline %s: %w", p.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ApplyTopics creates the topics that do not exist, the checkpoint topic among
+// them, and returns the names of those it created. It changes none.
+func (f *Fleet) ApplyTopics(ctx context.Context) (created []string, specs []kafka.NewTopic, err error) {
+	specs = []kafka.NewTopic{f.checkpointSpec()}
+	for _, p := range f.Config.Pipelines() {
+		for _, s := range f.unit(p).topicSpecs() {
+			if !slices.ContainsFunc(specs, func(t kafka.NewTopic) bool { return t.Name == s.Name }) {
+				specs = append(specs, s)
+			}
+		}
+	}
+	client, err := kafka.Open(f.settings, f.Log)
+	if err != nil {
+		return nil, specs, err
+	}
+	defer client.Close()
+	created, err = client.CreateTopics(ctx, specs...)
+	return created, specs, err
+}
