@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/cdc-relay/cdc-relay/internal/contract"
+	"github.com/cdc-relay/cdc-relay/internal/transform"
 )
 
 // Environment says what the relay may create by itself at start.
@@ -35,16 +36,15 @@ type Config struct {
 	// the defaults of each.
 	Database  string              `yaml:"database"`
 	Service   string              `yaml:"service"`
-	Mapping   Mapping             `yaml:"mapping"`
+	Mapping   transform.Mapping   `yaml:"mapping"`
 	Table     string              `yaml:"table"`
 	Databases map[string]Database `yaml:"databases"`
 
-	// Kafka holds librdkafka properties under their own names. internal/kafka
-	// judges all of them but bootstrap.servers.
-	Kafka              map[string]string `yaml:"kafka"`
-	CheckpointTopic    string            `yaml:"checkpoint_topic"`
-	TransactionTimeout time.Duration     `yaml:"transaction_timeout"`
-	Topics             Topics            `yaml:"topics"`
+	// Kafka holds librdkafka properties under their own names; transaction.timeout.ms
+	// is one of them. internal/kafka judges all but bootstrap.servers.
+	Kafka           map[string]string `yaml:"kafka"`
+	CheckpointTopic string            `yaml:"checkpoint_topic"`
+	Topics          Topics            `yaml:"topics"`
 
 	Registry Registry `yaml:"registry"`
 	Schemas  string   `yaml:"schemas"` // folder of *.avsc
@@ -77,37 +77,20 @@ type Postgres struct {
 
 // Database is one entry of databases: what differs from the defaults.
 type Database struct {
-	Service     string   `yaml:"service"`
-	Mapping     *Mapping `yaml:"mapping"`
-	Table       string   `yaml:"table"`
-	Events      []string `yaml:"events"` // in addition to the top-level ones
-	Slot        string   `yaml:"slot"`
-	Publication string   `yaml:"publication"`
-	URL         string   `yaml:"url" config:"url"` // another server
-	DBName      string   `yaml:"dbname"`           // when it is not the entry's name
-	Enabled     *bool    `yaml:"enabled"`
-}
-
-// Mapping says which column of the outbox, or which path inside a JSON column,
-// gives each part of an event. Each part is a list: the first that resolves
-// wins. A preset fills in what is not written; it alone may be written as a
-// single word.
-type Mapping struct {
-	Preset        string   `yaml:"preset" config:"scalar"` // native | debezium; empty: only what is written
-	ID            []string `yaml:"id"`
-	Type          []string `yaml:"type"`
-	AggregateID   []string `yaml:"aggregate_id"`
-	AggregateType []string `yaml:"aggregate_type"`
-	Topic         []string `yaml:"topic"`
-	Key           []string `yaml:"key"`
-	Headers       []string `yaml:"headers"`
-	Payload       []string `yaml:"payload"`
-	Time          []string `yaml:"time"`
+	Service     string             `yaml:"service"`
+	Mapping     *transform.Mapping `yaml:"mapping"`
+	Table       string             `yaml:"table"`
+	Events      []string           `yaml:"events"` // in addition to the top-level ones
+	Slot        string             `yaml:"slot"`
+	Publication string             `yaml:"publication"`
+	URL         string             `yaml:"url" config:"url"` // another server
+	DBName      string             `yaml:"dbname"`           // when it is not the entry's name
+	Enabled     *bool              `yaml:"enabled"`
 }
 
 // Topics are the defaults of topics the relay creates.
 type Topics struct {
-	ReplicationFactor int `yaml:"replication_factor"` // -1: the broker's default
+	ReplicationFactor int `yaml:"replication_factor"` // 0: the broker's default
 }
 
 // Registry is the Confluent-compatible schema registry.
@@ -161,7 +144,7 @@ type Pipeline struct {
 	Table       string // schema.table
 	Slot        string
 	Publication string
-	Mapping     Mapping
+	Mapping     transform.Mapping
 	Contract    *contract.Contract
 }
 
@@ -181,19 +164,17 @@ func (c *Config) NeedsRegistry() bool {
 // defaults is a Config before any file.
 func defaults() *Config {
 	return &Config{
-		Environment:        Production,
-		Postgres:           Postgres{Publication: "cdc_relay", Failover: true, SenderTimeout: 10 * time.Second},
-		Mapping:            Mapping{Preset: contract.PresetNative},
-		CheckpointTopic:    "cdc-relay.checkpoints",
-		TransactionTimeout: time.Minute,
-		Topics:             Topics{ReplicationFactor: -1},
-		Registry:           Registry{Timeout: 10 * time.Second},
-		Schemas:            "schemas/avro",
-		Batch:              Batch{Events: 2000, Bytes: 8 << 20},
-		Memory:             256 << 20,
-		IdleCheckpoint:     IdleCheckpoint{Interval: 10 * time.Second, Bytes: 16 << 20},
-		HTTP:               HTTP{Listen: ":9464"},
-		Log:                Log{Level: "info", Format: "text"},
+		Environment:     Production,
+		Postgres:        Postgres{Publication: "cdc_relay", Failover: true, SenderTimeout: 10 * time.Second},
+		Mapping:         transform.Mapping{Preset: contract.PresetNative},
+		CheckpointTopic: "cdc-relay.checkpoints",
+		Registry:        Registry{Timeout: 10 * time.Second},
+		Schemas:         "schemas/avro",
+		Batch:           Batch{Events: 2000, Bytes: 8 << 20},
+		Memory:          256 << 20,
+		IdleCheckpoint:  IdleCheckpoint{Interval: 10 * time.Second, Bytes: 16 << 20},
+		HTTP:            HTTP{Listen: ":9464"},
+		Log:             Log{Level: "info", Format: "text"},
 	}
 }
 

@@ -14,9 +14,8 @@ import (
 // structs, maps with string keys, slices, pointers, strings, booleans, whole
 // numbers, floats, durations, Size, and encoding.TextUnmarshaler.
 //
-// Where a list of strings is wanted one string will do. Where a struct with a
-// field tagged `config:"scalar"` is wanted, a string sets that field. A field
-// `Line int` tagged `yaml:"-"` receives the line of its struct.
+// Where a list of strings is wanted one string will do. Where a struct with the
+// key preset is wanted, one string sets that.
 type decoder struct {
 	*collector
 	elsewhere map[string][]string
@@ -137,13 +136,10 @@ func (d *decoder) scalar(path string, n *node, set func(string) error) {
 }
 
 func (d *decoder) record(path string, n *node, v reflect.Value) {
-	if line, ok := v.Type().FieldByName("Line"); ok && line.Tag.Get("yaml") == "-" && line.Type.Kind() == reflect.Int {
-		v.FieldByIndex(line.Index).SetInt(int64(n.at.Line))
-	}
 	fields := fieldsOf(v.Type())
 	if n.kind == scalar && !n.null {
 		for _, f := range fields {
-			if f.Tag.Get("config") == "scalar" {
+			if f.name == "preset" {
 				d.value(path, n, v.FieldByIndex(f.Index))
 				return
 			}

@@ -84,5 +84,5 @@ func (x expander) one(file, body string) (val, from string, secret bool, problem
 	case hasDefault:
 		return def, "$" + name, false, ""
 	}
-	return "", "", false, fmt.Sprintf("${%s}: the environment variable is not set; set it, or write ${%s:-default}", name, name)
+	return "", "", false, fmt.Sprintf("${%s}: the environment variable is not set; set it, write ${%s:-default}, or $${%s} for the text itself", name, name, name)
 }

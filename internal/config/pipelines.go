@@ -1,15 +1,16 @@
 package config
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/cdc-relay/cdc-relay/internal/contract"
+	"github.com/cdc-relay/cdc-relay/internal/transform"
 )
 
 // pipelines resolves every database. What is disabled is checked too, and left
@@ -32,7 +33,7 @@ func (v *validator) pipelines(files map[string]contract.File) []Pipeline {
 		}
 	}
 	if len(out) == 0 {
-		v.fail("databases", "name at least one database that is not enabled: false", "there is no database to read")
+		v.missing("databases", "name at least one database that is not enabled: false", "there is no database to read")
 	}
 	return out
 }
@@ -66,6 +67,9 @@ func (b *builder) single() (Pipeline, bool) {
 		}
 	}
 	if name == "" {
+		if b.bad["postgres"] || b.bad["postgres.url"] || b.bad["database"] {
+			return Pipeline{}, false
+		}
 		b.fail("database", "end postgres.url with /NAME, or write database: NAME, or databases: for several", "no database is named")
 		return Pipeline{}, false
 	}
@@ -92,7 +96,7 @@ func (b *builder) one(name, path string, db Database) Pipeline {
 		p.Mapping, mapping = *db.Mapping, where("mapping", "mapping")
 	}
 	b.mapping(mapping, p.Mapping)
-	p.Table = b.table(where("table", "table"), mapping, db.Table, p.Mapping)
+	p.Table = b.table(where("table", "table"), db.Table, p.Mapping)
 	if p.Publication == "" {
 		p.Publication = c.Postgres.Publication
 		b.identifier("postgres.publication", p.Publication)
@@ -116,35 +120,28 @@ func (b *builder) pipelineName(path, entry, name string) {
 	b.fail(path, "write databases: {plain_name: {dbname: \""+name+"\"}}", "%q cannot be part of a transactional id", name)
 }
 
-func (b *builder) mapping(path string, m Mapping) {
-	if m.Preset != "" && presetTables[m.Preset] == "" {
-		b.fail(b.presetPath(path), "write native, debezium, or the columns one by one", "%q is not a mapping preset", m.Preset)
+func (b *builder) mapping(path string, m transform.Mapping) {
+	err := m.Check()
+	if err == nil {
+		return
 	}
-	if m.Preset == "" && (len(m.Type) == 0 || len(m.Payload) == 0) {
-		b.fail(path, "write preset: native or debezium, or at least type and payload", "a mapping without a preset does not say where type and payload are")
+	errs := []error{err}
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		errs = j.Unwrap()
 	}
-	for _, part := range [][2]any{{"id", m.ID}, {"type", m.Type}, {"aggregate_id", m.AggregateID}, {"aggregate_type", m.AggregateType}, {"topic", m.Topic},
-		{"key", m.Key}, {"headers", m.Headers}, {"payload", m.Payload}, {"time", m.Time}} {
-		for i, s := range part[1].([]string) {
-			if _, err := contract.ParsePath(s); err != nil {
-				b.fail(fmt.Sprintf("%s.%s[%d]", path, part[0], i), "write a column, or a path inside a JSON column, such as payload.data.id", "%v", err)
-			}
+	for _, e := range errs {
+		what, do, _ := strings.Cut(strings.TrimPrefix(e.Error(), "mapping: "), "; ")
+		at := path
+		if part, rest, ok := strings.Cut(what, ": "); ok && b.said(path+"."+part) {
+			at, what = path+"."+part, rest
 		}
+		b.fail(at, do, "%s", what)
 	}
-}
-
-// presetPath is the path that holds the preset: the mapping itself when it is
-// one word.
-func (b *builder) presetPath(path string) string {
-	if b.said(path + ".preset") {
-		return path + ".preset"
-	}
-	return path
 }
 
 var tableForm = regexp.MustCompile(`^[^.\s]+\.[^.\s]+$`)
 
-func (b *builder) table(path, mapping, own string, m Mapping) string {
+func (b *builder) table(path, own string, m transform.Mapping) string {
 	t := own
 	if t == "" {
 		t = b.cfg.Table
@@ -153,12 +150,9 @@ func (b *builder) table(path, mapping, own string, m Mapping) string {
 		}
 	}
 	if t == "" {
-		t = presetTables[m.Preset]
+		t = presetTables[cmp.Or(m.Preset, contract.PresetNative)]
 	}
-	switch {
-	case t == "" && !b.bad[mapping] && !b.bad[b.presetPath(mapping)]:
-		b.fail(path, "write table: schema.table", "a mapping without a preset does not say which table it reads")
-	case t != "" && !tableForm.MatchString(t):
+	if t != "" && !tableForm.MatchString(t) {
 		b.fail(path, "write it as schema.table, without quotes, such as public."+strings.Trim(t, ". \""), "%q does not name schema and table", t)
 	}
 	return t
@@ -194,7 +188,7 @@ func (b *builder) url(p *Pipeline, path, own string) {
 }
 
 func (b *builder) badURL(path string, err error) {
-	b.fail(path, "write for example postgres://relay@db:5432/essays", "%q is not a Postgres URL: %v", b.shown(path, ""), err)
+	b.fail(path, "write for example postgres://relay@db:5432/essays, special characters of the password as %XX", "%q cannot be used: %v", b.shown(path, ""), err)
 }
 
 var slotForm = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
@@ -231,7 +225,7 @@ func defaultSlot(name, pipeline string) string {
 func (b *builder) contract(path string, own []string) *contract.Contract {
 	names := append(slices.Clone(b.cfg.Events), own...)
 	if len(names) == 0 {
-		b.fail("events", "write events: [events.yaml]; that file says what each event is", "no contract file is named")
+		b.missing("events", "write events: [events.yaml]; that file says what each event is", "no contract file is named")
 		return nil
 	}
 	var files []contract.File

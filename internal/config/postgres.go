@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -90,28 +89,52 @@ func withDatabase(s, database string) string {
 }
 
 // parsePostgres asks the driver, which also reads the PG* variables and the
-// files the string names.
+// files the string names. What the driver quotes of the string is left out: it
+// may be a piece of a password.
 func parsePostgres(s string) error {
 	_, err := pgconn.ParseConfig(s)
 	if err == nil {
 		return nil
 	}
-	if pe, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
-		_, why, _ := strings.Cut(redactURL(pe.Error()), "`: ")
-		return fmt.Errorf("%s", why)
+	why := err.Error()
+	if i := strings.LastIndex(why, "`: "); i >= 0 {
+		why = why[i+len("`: "):]
 	}
-	return errors.New(redactURL(err.Error()))
+	return errors.New(quoted.ReplaceAllString(redactURL(why), "…"))
 }
 
 var (
+	quoted        = regexp.MustCompile(`"[^"]*"`)
 	urlPassword   = regexp.MustCompile(`(?s)://([^:/?#@]*):(.*)@`)
-	pairPassword  = regexp.MustCompile(`(?i)((?:ssl)?pass(?:word|phrase)?\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)`)
-	redactedPairs = "${1}" + hidden
+	queryPassword = regexp.MustCompile(`(?i)([?&][a-z_]*pass[a-z]*=)[^&]+`)
+	pairPassword  = regexp.MustCompile(`(?i)[a-z_]*pass[a-z]*\s*=\s*`)
+	pairQuoted    = regexp.MustCompile(`^'(?:[^'\\]|\\.)*'`)
+	pairNext      = regexp.MustCompile(`\s[a-z_]+\s*=`)
 )
 
-// redactURL hides the passwords of a URL or a keyword=value string. It rather
-// hides too much: everything up to the last @.
+// redactURL hides the passwords of a URL or of keyword=value pairs. It rather
+// hides too much: of a URL everything up to the last @, of pairs everything up
+// to the next keyword.
 func redactURL(s string) string {
-	s = urlPassword.ReplaceAllString(s, "://${1}:"+hidden+"@")
-	return pairPassword.ReplaceAllString(s, redactedPairs)
+	if strings.Contains(s, "://") {
+		s = urlPassword.ReplaceAllString(s, "://${1}:"+hidden+"@")
+		return queryPassword.ReplaceAllString(s, "${1}"+hidden)
+	}
+	var b strings.Builder
+	for {
+		at := pairPassword.FindStringIndex(s)
+		if at == nil {
+			b.WriteString(s)
+			return b.String()
+		}
+		b.WriteString(s[:at[1]] + hidden)
+		s = s[at[1]:]
+		if q := pairQuoted.FindString(s); q != "" {
+			s = s[len(q):]
+		} else if next := pairNext.FindStringIndex(s); next != nil && !strings.HasPrefix(s, "'") {
+			s = s[next[0]:]
+		} else {
+			s = ""
+		}
+	}
 }

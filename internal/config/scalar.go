@@ -10,13 +10,13 @@ import (
 )
 
 // Size is a number of bytes. Files write it as a whole number with a unit: B,
-// KiB, MiB, GiB (powers of 1024), KB, MB, GB (powers of 1000); without a unit
+// KiB, MiB, GiB, TiB (powers of 1024), KB, MB, GB (powers of 1000); without a unit
 // it is bytes.
 type Size int64
 
 var (
 	sizeForm  = regexp.MustCompile(`^(\d+)\s*([A-Za-z]*)$`)
-	sizeUnits = map[string]int64{"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 1e3, "mb": 1e6, "gb": 1e9}
+	sizeUnits = map[string]int64{"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40, "kb": 1e3, "mb": 1e6, "gb": 1e9}
 )
 
 // ParseSize reads the form Size describes.
@@ -41,7 +41,7 @@ func (s Size) String() string {
 	for _, u := range []struct {
 		bytes Size
 		name  string
-	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+	}{{1 << 40, "TiB"}, {1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
 		if s >= u.bytes && s%u.bytes == 0 {
 			return strconv.FormatInt(int64(s/u.bytes), 10) + u.name
 		}

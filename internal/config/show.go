@@ -82,6 +82,10 @@ func (s shower) value(path, key string, depth int, v reflect.Value, secrecy stri
 			s.value(join(path, k), plain(k)+":", depth+1, stringKeys(v)[k], sub)
 		}
 	case reflect.Slice:
+		if v.Len() == 0 { // not the same as unset: the row does not say
+			s.line(depth, key, "[]", "")
+			return
+		}
 		s.line(depth, key, "", "")
 		for i := range v.Len() {
 			sub := path + "[" + strconv.Itoa(i) + "]"
@@ -129,12 +133,14 @@ func (s shower) text(path string, v reflect.Value, secrecy string) string {
 var (
 	plainForm = regexp.MustCompile(`^[A-Za-z_./][A-Za-z0-9_./:+-]*$`)
 	reserved  = regexp.MustCompile(`(?i)^(true|false|yes|no|on|off|null|y|n|\.inf|\.nan)$`)
-	keyWords  = regexp.MustCompile(`(?i)password|secret|token|\.pem$|passphrase|credential|sasl\.oauthbearer\.config|jaas`)
 )
+
+// secretKeys are parts of the names of librdkafka properties that hold secrets.
+var secretKeys = []string{"password", "secret", "passphrase", "private.key", "token.value", "jaas", "ssl.key.pem", "ssl_key", "sasl.oauthbearer.config", "sasl.oauthbearer.extensions"}
 
 // secretKey reports whether a librdkafka property of that name holds a secret.
 func secretKey(key string) bool {
-	return keyWords.MatchString(key) && key != "sasl.oauthbearer.token.endpoint.url" && !strings.HasSuffix(key, ".location")
+	return slices.ContainsFunc(secretKeys, func(part string) bool { return strings.Contains(strings.ToLower(key), part) })
 }
 
 // plain writes s as a YAML scalar, quoted where it must be.

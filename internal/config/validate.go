@@ -46,6 +46,17 @@ func (v *validator) fail(path, do, format string, args ...any) {
 	v.add(v.at(path), path, do, format, args...)
 }
 
+// missing is fail for what is not there: nothing is missing that was written
+// and did not come through.
+func (v *validator) missing(path, do, what string) {
+	for bad := range v.bad {
+		if strings.HasPrefix(bad, path+".") || strings.HasPrefix(bad, path+"[") {
+			return
+		}
+	}
+	v.fail(path, do, "%s", what)
+}
+
 // said reports whether a file sets path, rightly or not.
 func (v *validator) said(path string) bool {
 	_, ok := v.cfg.places[path]
@@ -121,15 +132,14 @@ func (v *validator) kafka() {
 		v.fail("kafka.bootstrap.servers", `write kafka: {bootstrap.servers: "broker:9092"}; other librdkafka properties (TLS, SASL) stand beside it`, "it is required and missing")
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.Kafka)) {
-		if strings.ContainsAny(key, " \t\n_") || key == "" {
-			v.fail("kafka."+key, "librdkafka's properties are words with dots, such as "+strings.ReplaceAll(strings.TrimSpace(key), "_", "."), "not the name of a librdkafka property")
+		if strings.ContainsAny(key, " \t\n") || key == "" {
+			v.fail("kafka."+key, "write the property as librdkafka's CONFIGURATION.md does, such as security.protocol", "%q is not the name of a librdkafka property", key)
 		}
 	}
 	if err := contract.CheckTopic(c.CheckpointTopic); err != nil {
 		v.fail("checkpoint_topic", "write a topic name, such as cdc-relay.checkpoints", "%q: %v", c.CheckpointTopic, err)
 	}
-	v.between("transaction_timeout", c.TransactionTimeout, time.Second, 15*time.Minute)
-	if rf := c.Topics.ReplicationFactor; rf != -1 && (rf < 1 || rf > 32767) {
+	if rf := c.Topics.ReplicationFactor; rf < 0 || rf > 32767 {
 		v.fail("topics.replication_factor", "write a number of brokers, such as 3, or delete the line for the broker's default", "%d is out of range", rf)
 	}
 }
