@@ -176,7 +176,7 @@ func CheckTopic(name string) error {
 	case len(name) > MaxTopicLength:
 		return errors.New("a topic name has at most 249 characters")
 	case name == "." || name == "..":
-		return errors.New("a topic is not called . or ..")
+		return errors.New("a topic is called neither . nor .. in Kafka")
 	}
 	for i := range len(name) {
 		if !topicChar(name[i]) {

@@ -88,7 +88,7 @@ func TestNewRefuses(t *testing.T) {
 		{"encoding", func(f *File) { f.Defaults.Encoding = "avr0" }, `events.yaml:2: defaults.encoding: "avr0" is no encoding; write avro, json or bytes`},
 		{"topic", func(f *File) { f.Events[0].Topic = "a b/c" }, `events.yaml:5: events[0].topic: "a b/c": a topic name holds only a-z, A-Z, 0-9, '.', '_' and '-'; write for instance "a-b-c"`},
 		{"long topic", func(f *File) { f.Events[0].Topic = long }, `at most 249 characters`},
-		{"dots", func(f *File) { f.Events[0].Topic = ".." }, `a topic is not called . or ..; write for instance "company.domain.event.v1"`},
+		{"dots", func(f *File) { f.Events[0].Topic = ".." }, `a topic is called neither . nor .. in Kafka; write for instance "company.domain.event.v1"`},
 		{"no type", func(f *File) { f.Events[1].Type = "" }, `events.yaml:9: events[1].type: is empty`},
 		{"twice", func(f *File) { f.Events[1].Type = "result.published" }, `events.yaml:9: events[1].type: "result.published" is defined already in events.yaml:4`},
 		{"no schema", func(f *File) { f.Events[0].Schema = "" }, `events[0].schema: is empty, but the encoding is avro; write schema: NAME`},

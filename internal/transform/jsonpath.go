@@ -15,16 +15,19 @@ type jsonPath struct {
 type pathStep struct {
 	contract.Step
 
-	quoted []byte // the name between quotes, as a member is usually written
+	// needle is the name and the quote after it, as a member is usually written.
+	// It lacks the quote before it, because a search for a byte that is everywhere
+	// is slow.
+	needle []byte
 	// plain: the only other way to write the name is with \u00XX, so a search
-	// for quoted can prove that the member does not come (again).
+	// for needle can prove that the member does not come (again).
 	plain bool
 }
 
 func newPath(p contract.Path) *jsonPath {
 	out := &jsonPath{}
 	for _, s := range p {
-		step := pathStep{Step: s, plain: s.Member, quoted: []byte(`"` + s.Name + `"`)}
+		step := pathStep{Step: s, plain: s.Member, needle: []byte(s.Name + `"`)}
 		for i := range len(s.Name) {
 			if c := s.Name[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' || c == '/' {
 				step.plain = false
@@ -91,7 +94,15 @@ func (s *pathStep) is(key []byte) bool {
 
 // mayBeIn reports whether text can hold the name as a key.
 func (s *pathStep) mayBeIn(text []byte) bool {
-	return bytes.Contains(text, s.quoted) || escapesASCII(text)
+	for at := 0; ; at++ {
+		i := bytes.Index(text[at:], s.needle)
+		if i < 0 {
+			return escapesASCII(text)
+		}
+		if at += i; at > 0 && text[at-1] == '"' {
+			return true
+		}
+	}
 }
 
 var escapedLatin = []byte(`\u00`)

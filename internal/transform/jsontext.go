@@ -2,6 +2,8 @@ package transform
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -19,24 +21,40 @@ func skipSpace(d []byte, i int) int {
 	return i
 }
 
-// skipString returns the index after the string that opens at i, or -1.
+// skipString returns the index after the string that opens at i, or -1. It
+// looks at eight bytes at a time: a byte of (w-ones)&^w&tops is set first where
+// a byte of w is zero.
 func skipString(d []byte, i int) int {
-	i++
-	for {
-		n := bytes.IndexByte(d[i:], '"')
-		if n < 0 {
-			return -1
+	const (
+		ones      = 0x0101010101010101
+		tops      = 0x8080808080808080
+		quote     = ones * '"'
+		backslash = ones * '\\'
+	)
+	for i++; i+8 <= len(d); {
+		w := binary.LittleEndian.Uint64(d[i:])
+		q, b := w^quote, w^backslash
+		hit := ((q - ones) &^ q & tops) | ((b - ones) &^ b & tops)
+		if hit == 0 {
+			i += 8
+			continue
 		}
-		end := i + n
-		back := end
-		for back > i && d[back-1] == '\\' {
-			back--
+		i += bits.TrailingZeros64(hit) / 8
+		if d[i] == '"' {
+			return i + 1
 		}
-		i = end + 1
-		if (end-back)%2 == 0 {
-			return i
-		}
+		i += 2 // the backslash and what it escapes
 	}
+	for i < len(d) {
+		switch d[i] {
+		case '"':
+			return i + 1
+		case '\\':
+			i++
+		}
+		i++
+	}
+	return -1
 }
 
 // skipValue returns the index after the value that starts at i, or -1. It does
@@ -69,23 +87,25 @@ func endsScalar(c byte) bool {
 	return false
 }
 
+// nesting says which bytes matter to skipContainer.
+var nesting = [256]int8{'{': 1, '[': 1, '}': -1, ']': -1, '"': 2}
+
 func skipContainer(d []byte, i int) int {
 	depth := 0
 	for i < len(d) {
-		switch d[i] {
-		case '"':
+		switch n := nesting[d[i]]; n {
+		case 0:
+			i++
+		case 2:
 			if i = skipString(d, i); i < 0 {
 				return -1
 			}
-			continue
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth--; depth == 0 {
-				return i + 1
+		default:
+			i++
+			if depth += int(n); depth == 0 {
+				return i
 			}
 		}
-		i++
 	}
 	return -1
 }

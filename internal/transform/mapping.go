@@ -32,6 +32,8 @@ type Mapping struct {
 	Headers       []string `yaml:"headers"`
 	Payload       []string `yaml:"payload"`
 	OccurredAt    []string `yaml:"occurred_at"`
+	// SchemaVersion, when nil, is the member schema_version of the payload,
+	// wherever the payload is.
 	SchemaVersion []string `yaml:"schema_version"`
 
 	// DefaultTopic is the topic of events for which neither the row nor the
@@ -48,7 +50,7 @@ func Native() Mapping {
 		AggregateType: []string{"aggregate_type"}, AggregateID: []string{"aggregate_id"},
 		Topic: []string{"topic"}, Key: []string{"message_key"},
 		Headers: []string{"headers"}, Payload: []string{"payload"},
-		OccurredAt: []string{"occurred_at"}, SchemaVersion: []string{"payload.schema_version"},
+		OccurredAt: []string{"occurred_at"},
 	}
 }
 
@@ -60,7 +62,7 @@ func Debezium() Mapping {
 		ID:     []string{"id"}, Type: []string{"type"},
 		AggregateType: []string{"aggregatetype"}, AggregateID: []string{"aggregateid"},
 		Topic: []string{}, Key: []string{}, Headers: []string{},
-		Payload: []string{"payload"}, OccurredAt: []string{}, SchemaVersion: []string{"payload.schema_version"},
+		Payload: []string{"payload"}, OccurredAt: []string{},
 		DefaultTopic: "outbox.event.${aggregate_type}",
 	}
 }
@@ -112,6 +114,8 @@ type mapping struct {
 	preset string
 	fields [fields][]source
 	topic  topicTemplate
+	// versionInPayload: the schema version is looked for in the payload.
+	versionInPayload bool
 }
 
 func compileMapping(m Mapping) (*mapping, error) {
@@ -123,7 +127,7 @@ func compileMapping(m Mapping) (*mapping, error) {
 	default:
 		return nil, fmt.Errorf("mapping: preset %q is none; write native or debezium", m.Preset)
 	}
-	out := &mapping{preset: base.Preset}
+	out := &mapping{preset: base.Preset, versionInPayload: m.SchemaVersion == nil}
 	var errs []error
 	for f := range fields {
 		specs := *m.field(f)

@@ -64,7 +64,7 @@ func (t *Transformer) plan(rel *event.Relation) (*plan, error) {
 			}
 		}
 		if len(p.fields[f]) == 0 && len(missing) > 0 {
-			return nil, missingColumn(rel, f, missing)
+			return nil, t.missingColumn(rel, f, missing)
 		}
 	}
 	if ids := m.fields[fieldID]; len(ids) > 0 && ids[0].path == nil {
@@ -77,20 +77,21 @@ func (t *Transformer) plan(rel *event.Relation) (*plan, error) {
 	return p, nil
 }
 
-func missingColumn(rel *event.Relation, f field, missing []string) error {
+func (t *Transformer) missingColumn(rel *event.Relation, f field, missing []string) error {
 	names := make([]string, len(rel.Columns))
 	for i, c := range rel.Columns {
 		names[i] = c.Name
 	}
 	return stopf("name the column that holds it in the mapping ("+fieldNames[f]+": [COLUMN], or "+fieldNames[f]+
 		": [] if the table has none), then: cdc-relay config validate && cdc-relay run",
-		"table %s has no column for %s: the mapping names %s, the table has %s",
-		rel.Name(), fieldNames[f], strings.Join(missing, ", "), strings.Join(names, ", "))
+		"table %s has no column for %s (row at LSN %s): the mapping names %s, the table has %s",
+		rel.Name(), fieldNames[f], t.row.m.Pos, strings.Join(missing, ", "), strings.Join(names, ", "))
 }
 
 // messageRelation is the shape a logical message is read in: one column with
-// the content, which is a JSON object with the names of the native table.
-var messageRelation = &event.Relation{Columns: []event.Column{{Name: "content"}}}
+// the content, a JSON object with the names of the native table. Its type says
+// JSON because load checks it.
+var messageRelation = &event.Relation{Columns: []event.Column{{Name: "content", Type: oidJSON}}}
 
 // messageMapping is the native mapping, one step inside the content.
 func messageMapping() (*mapping, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/cdc-relay/cdc-relay/internal/event"
 )
@@ -146,8 +147,8 @@ func (t *Transformer) load(m *event.Msg) error {
 	if len(r.cols) != len(rel.Columns) {
 		return &event.Fault{
 			Verdict: event.Restart,
-			What: stopf("", "row at LSN %s of %s has %d values, its relation %d columns",
-				m.Pos, rel.Name(), len(r.cols), len(rel.Columns)).What,
+			What: fmt.Sprintf("row at LSN %s of %s has %d values, its relation %d columns",
+				m.Pos, rel.Name(), len(r.cols), len(rel.Columns)),
 		}
 	}
 	if m.Rel == nil && !json.Valid(m.Content) {

@@ -1,0 +1,116 @@
+package transform
+
+import (
+	"errors"
+	"time"
+)
+
+// rfc3339Micros is how the header occurred_at is written: always six digits, so
+// that texts sort as times do.
+const rfc3339Micros = "2006-01-02T15:04:05.000000Z"
+
+var errTimestamp = errors.New("want a timestamp as Postgres writes it (2006-01-02 15:04:05.123456+02) or RFC 3339, between the years 1 and 9999")
+
+// parseTimestamp reads the text form of timestamptz under DateStyle ISO with
+// any offset (+02, +05:30, -03:30:15) and any number of digits of fraction, or
+// RFC 3339. Without an offset it is UTC. Digits beyond nanoseconds are dropped.
+// Neither infinity nor a year RFC 3339 cannot write is a time.
+func parseTimestamp(b []byte) (time.Time, error) {
+	p := timeText{rest: b}
+	year, month, day := p.digits(4, '-'), p.digits(2, '-'), p.digits(2, 0)
+	var hour, minute, second, nanos, offset int
+	if len(p.rest) > 0 && !p.bad {
+		if !p.skip(' ') && !p.skip('T') && !p.skip('t') {
+			return time.Time{}, errTimestamp
+		}
+		hour, minute, second = p.digits(2, ':'), p.digits(2, ':'), p.digits(2, 0)
+		nanos = p.fraction()
+		offset = p.offset()
+	}
+	if p.bad || len(p.rest) > 0 || year < 1 || month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59 {
+		return time.Time{}, errTimestamp
+	}
+	t := time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC)
+	if t.Day() != day {
+		return time.Time{}, errTimestamp // 31 April
+	}
+	if t = t.Add(-time.Duration(offset) * time.Second); t.Year() < 1 || t.Year() > 9999 {
+		return time.Time{}, errTimestamp
+	}
+	return t, nil
+}
+
+// timeText reads fixed fields; bad sticks.
+type timeText struct {
+	rest []byte
+	bad  bool
+}
+
+func (p *timeText) skip(c byte) bool {
+	if len(p.rest) > 0 && p.rest[0] == c {
+		p.rest = p.rest[1:]
+		return true
+	}
+	return false
+}
+
+// digits reads n digits and the character after (0: none).
+func (p *timeText) digits(n int, after byte) int {
+	if len(p.rest) < n {
+		p.bad = true
+		return 0
+	}
+	v := 0
+	for _, c := range p.rest[:n] {
+		if c < '0' || c > '9' {
+			p.bad = true
+			return 0
+		}
+		v = v*10 + int(c-'0')
+	}
+	p.rest = p.rest[n:]
+	if after != 0 && !p.skip(after) {
+		p.bad = true
+	}
+	return v
+}
+
+// fraction reads ".123456" as nanoseconds.
+func (p *timeText) fraction() int {
+	if !p.skip('.') {
+		return 0
+	}
+	v, unit, n := 0, 100_000_000, 0
+	for len(p.rest) > 0 && p.rest[0] >= '0' && p.rest[0] <= '9' {
+		v += int(p.rest[0]-'0') * unit
+		unit /= 10
+		n++
+		p.rest = p.rest[1:]
+	}
+	p.bad = p.bad || n == 0
+	return v
+}
+
+// offset reads Z, ±HH, ±HHMM, ±HH:MM or ±HH:MM:SS in seconds east of UTC.
+func (p *timeText) offset() int {
+	if len(p.rest) == 0 || p.skip('Z') || p.skip('z') {
+		return 0
+	}
+	sign := 1
+	if p.skip('-') {
+		sign = -1
+	} else if !p.skip('+') {
+		p.bad = true
+		return 0
+	}
+	var minute, second int
+	hour := p.digits(2, 0)
+	if p.skip(':') || len(p.rest) == 2 {
+		minute = p.digits(2, 0)
+	}
+	if p.skip(':') {
+		second = p.digits(2, 0)
+	}
+	p.bad = p.bad || hour > 23 || minute > 59 || second > 59
+	return sign * (hour*3600 + minute*60 + second)
+}

@@ -1,0 +1,226 @@
+package transform
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cdc-relay/cdc-relay/internal/contract"
+	"github.com/cdc-relay/cdc-relay/internal/event"
+)
+
+const (
+	// DefaultMaxBytes is the largest record by default: what librdkafka and a
+	// broker both take without being told.
+	DefaultMaxBytes = 1_000_000
+	// TargetBytes is the size above which records are counted as too large for
+	// comfort.
+	TargetBytes = 100_000
+	// DefaultMessagePrefix is the prefix of logical messages that are events.
+	DefaultMessagePrefix = "cdc_relay"
+)
+
+// Options say what a Transformer is to do. Contract is required.
+type Options struct {
+	Contract *contract.Contract
+	Mapping  Mapping // the zero Mapping: native
+
+	// Versions are the versions of a schema by its name, Schemas one of them.
+	// Both are asked by Compile only, for every schema the contract names.
+	Versions func(name string) []int
+	Schemas  func(name string, version int) (Schema, bool)
+
+	Service  string // label of metrics
+	Database string // with SystemID: part of derived event ids
+	SystemID string // of the Postgres cluster
+
+	MessagePrefix string // of logical messages; empty: DefaultMessagePrefix
+	MaxBytes      int    // of a record on the wire; 0: DefaultMaxBytes
+	ReplayID      string // not empty: every record is marked with it and has no timestamp
+
+	Logger     *slog.Logger          // nil: silent
+	Registerer prometheus.Registerer // nil: no metrics
+
+	// For tests; nil: the real ones.
+	compile func(schema string) (encoder, error)
+	now     func() time.Time
+}
+
+// Transformer turns rows into records. It is not safe for concurrent use; each
+// pipeline has its own.
+type Transformer struct {
+	opts    Options
+	log     *slog.Logger
+	now     func() time.Time
+	mapping *mapping
+	message *mapping // of logical messages
+	metrics *metrics
+	replay  []byte
+
+	rules       map[string]*rule
+	unknown     *rule // nil: unknown events stop
+	defaultKey  keyRule
+	correlation *jsonPath
+
+	plans    map[*event.Relation]*plan
+	topics   map[string]*string
+	names    map[string]string // header names by their JSON text
+	topicBuf []byte
+	idName   idName
+
+	row     row
+	derived derived
+	version []byte
+}
+
+// rule is a compiled contract.Rule.
+type rule struct {
+	src     *contract.Rule
+	typ     []byte // value of the header event_type
+	forms   []form
+	metrics ruleMetrics
+
+	needJSON bool // a form passes the payload on as JSON
+	warned   time.Time
+	unwarned int
+}
+
+// form is a compiled contract.Form.
+type form struct {
+	topic          *string // nil: the row or the mapping names it
+	encoding       contract.Encoding
+	schema         string
+	at             string
+	key            *keyRule // nil: the default
+	set            headerSet
+	contentType    []byte
+	versions       []*version
+	byDefault      *version
+	defaultVersion []byte // header value when the row names no version
+	maxBytes       int
+	compacted      bool
+}
+
+func (f *form) topicName() string {
+	if f.topic == nil {
+		return "by row"
+	}
+	return *f.topic
+}
+
+// Compile makes a Transformer. It asks for every schema the contract names,
+// compiles them and reports all problems at once. It neither connects nor
+// starts anything.
+func Compile(o Options) (*Transformer, error) {
+	t := &Transformer{
+		opts: o, log: o.Logger, now: o.now,
+		rules: map[string]*rule{}, plans: map[*event.Relation]*plan{},
+		topics: map[string]*string{}, names: map[string]string{},
+		correlation: newPath(contract.Path{{Name: "correlation_id", Member: true}}),
+	}
+	if t.log == nil {
+		t.log = slog.New(slog.DiscardHandler)
+	}
+	if t.now == nil {
+		t.now = time.Now
+	}
+	if t.opts.compile == nil {
+		t.opts.compile = compileAvro
+	}
+	if t.opts.MaxBytes == 0 {
+		t.opts.MaxBytes = DefaultMaxBytes
+	}
+	if t.opts.MessagePrefix == "" {
+		t.opts.MessagePrefix = DefaultMessagePrefix
+	}
+	if o.ReplayID != "" {
+		t.replay = []byte(o.ReplayID)
+	}
+	if o.Contract == nil {
+		return nil, errors.New("transform: no contract")
+	}
+	if err := t.compileParts(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *Transformer) compileParts() error {
+	var errs [3]error
+	t.mapping, errs[0] = compileMapping(t.opts.Mapping)
+	t.message, errs[1] = messageMapping()
+	t.metrics, errs[2] = newMetrics(t.opts.Registerer)
+	if err := errors.Join(errs[:]...); err != nil {
+		return err
+	}
+	c := t.opts.Contract
+	t.defaultKey = compileKey(c.DefaultKey())
+	book := &schemaBook{opts: &t.opts, books: map[string][]*version{}}
+	var bad []error
+	for _, r := range c.Rules() {
+		out, err := t.compileRule(r, book)
+		t.rules[r.Type] = out
+		bad = append(bad, err)
+	}
+	if c.Unknown() == contract.UnknownDefault {
+		var err error
+		t.unknown, err = t.compileRule(c.Default(), book)
+		bad = append(bad, err)
+	}
+	return errors.Join(bad...)
+}
+
+func (t *Transformer) compileRule(src *contract.Rule, book *schemaBook) (*rule, error) {
+	r := &rule{src: src, typ: []byte(src.Type), metrics: t.metrics.rule(t.opts.Service, src.Type)}
+	for i := range src.Forms {
+		f, err := t.compileForm(&src.Forms[i], book)
+		if err != nil {
+			return nil, fmt.Errorf("%s: event %q: %w", src.At, src.Type, err)
+		}
+		f.at = src.At
+		r.forms = append(r.forms, f)
+		r.needJSON = r.needJSON || f.encoding == contract.JSON
+	}
+	return r, nil
+}
+
+func (t *Transformer) compileForm(src *contract.Form, book *schemaBook) (form, error) {
+	f := form{
+		encoding: src.Encoding, schema: src.Schema, set: headerSetOf(src, t.mapping.preset),
+		contentType: contentAvro, defaultVersion: []byte("1"), maxBytes: t.opts.MaxBytes,
+	}
+	if src.Topic != "" {
+		f.topic = &src.Topic
+	}
+	if src.Key != nil {
+		key := compileKey(src.Key)
+		f.key = &key
+	}
+	if class, ok := t.opts.Contract.Class(src.TopicClass); ok {
+		f.compacted = strings.Contains(class.Config["cleanup.policy"], "compact")
+		if n, err := strconv.Atoi(class.Config["max.message.bytes"]); err == nil {
+			f.maxBytes = min(f.maxBytes, n)
+		}
+	}
+	switch src.Encoding {
+	case contract.JSON:
+		f.contentType = contentJSON
+		return f, nil
+	case contract.Bytes:
+		f.contentType = contentBytes
+		return f, nil
+	}
+	var err error
+	if f.versions, err = book.versions(src.Schema); err != nil {
+		return f, err
+	}
+	if f.byDefault = defaultVersion(f.versions); f.byDefault != nil {
+		f.defaultVersion = f.byDefault.text
+	}
+	return f, nil
+}
