@@ -108,15 +108,22 @@ func defaultVersion(all []*version) *version {
 	return nil
 }
 
-// loadVersion finds the schema version the row names: its header, else by the
-// mapping (native and debezium: payload.schema_version); nil: it names none.
+// loadVersion finds the schema version the row names: in its header, else by
+// the mapping, else in the payload; nil: it names none.
 func (t *Transformer) loadVersion() {
-	t.version = nil
 	if v, ok := t.row.given.text(stdSchemaVersion, ""); ok {
 		t.version = v
-	} else if v, ok := t.row.scalar(fieldSchemaVersion); ok {
-		t.version = v
+		return
 	}
+	m := t.mapping
+	if t.row.m.Rel == nil {
+		m = t.message
+	}
+	if m.versionInPayload {
+		t.version, _ = t.row.inside(t.row.payload, t.schemaVersion)
+		return
+	}
+	t.version, _ = t.row.scalar(fieldSchemaVersion)
 }
 
 // pick is the schema version of the row in a form's schema.

@@ -62,10 +62,11 @@ type Transformer struct {
 	metrics *metrics
 	replay  []byte
 
-	rules       map[string]*rule
-	unknown     *rule // nil: unknown events stop
-	defaultKey  keyRule
-	correlation *jsonPath
+	rules      map[string]*rule
+	unknown    *rule // nil: unknown events stop
+	defaultKey keyRule
+
+	correlation, schemaVersion *jsonPath // in the payload
 
 	plans    map[*event.Relation]*plan
 	topics   map[string]*string
@@ -121,7 +122,8 @@ func Compile(o Options) (*Transformer, error) {
 		opts: o, log: o.Logger, now: o.now,
 		rules: map[string]*rule{}, plans: map[*event.Relation]*plan{},
 		topics: map[string]*string{}, names: map[string]string{},
-		correlation: newPath(contract.Path{{Name: "correlation_id", Member: true}}),
+		correlation:   newPath(contract.Path{{Name: "correlation_id", Member: true}}),
+		schemaVersion: newPath(contract.Path{{Name: "schema_version", Member: true}}),
 	}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
