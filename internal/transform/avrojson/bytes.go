@@ -35,8 +35,9 @@ func (e *Encoder) fixed(dst []byte, p int, n *node) ([]byte, int) {
 		code = failSize
 	}
 	if code != 0 {
+		dst, end = e.fail(dst, code, p, end, n)
 		e.failed.aux = size
-		return e.fail(dst, code, p, end, n)
+		return dst, end
 	}
 	return e.appendBytes(dst, s, size, p, end, n)
 }
@@ -78,12 +79,12 @@ func (e *Encoder) appendBytes(dst, s []byte, size, p, end int, n *node) ([]byte,
 	at := len(dst)
 	switch n.form {
 	case formBase64:
-		// Decode writes whole groups of three and may go over by the padding.
-		dst = slices.Grow(dst, len(s)/4*3)[:at+size]
-		if got, err := strictBase64.Decode(dst[at:cap(dst)], s); err != nil || got != size {
+		// Decode writes whole groups of three, over size by the padding.
+		dst = slices.Grow(dst, len(s)/4*3)[:at+len(s)/4*3]
+		if got, err := strictBase64.Decode(dst[at:], s); err != nil || got != size {
 			return e.fail(dst, failBase64, p, end, n)
 		}
-		return dst, end
+		return dst[:at+size], end
 	case formHex:
 		dst = slices.Grow(dst, size)[:at+size]
 		for i := range size {
@@ -146,4 +147,3 @@ func parseUUID(id *[16]byte, s []byte) bool {
 	}
 	return bad >= 0
 }
-

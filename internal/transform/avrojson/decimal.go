@@ -20,32 +20,22 @@ type unscaled struct {
 
 // decimal encodes a number, or a string that holds one, as an unscaled integer.
 func (e *Encoder) decimal(dst []byte, p int, n *node) ([]byte, int) {
-	d := &e.prog.decimals[n.sub]
-	text, end := e.src, p
-	if e.src[p] == '"' {
-		if text, end = e.readString(p); end < 0 {
-			return dst, -1
+	if e.src[p] != '"' {
+		num, end, ok := readNumber(e.src, p)
+		if !ok {
+			return e.syntax(dst, end)
 		}
-		if len(text) == 0 || shapes[text[0]] != shapeNumber {
-			return e.fail(dst, failFormat, p, end, n)
-		}
-		num, last, ok := readNumber(text, 0)
-		if !ok || last != len(text) {
-			return e.fail(dst, failFormat, p, end, n)
-		}
-		if code := e.unscale(text, &num, d); code != 0 {
-			return e.fail(dst, code, p, end, n)
-		}
-		return e.appendDecimal(dst, p, end, n, d, num.neg)
+		return e.appendDecimal(dst, p, end, n, &num, e.src[p:end])
 	}
-	num, end, ok := readNumber(text, p)
-	if !ok {
-		return e.syntax(dst, end)
+	text, end := e.readString(p)
+	if end < 0 {
+		return dst, -1
 	}
-	if code := e.unscale(text[p:end], &num, d); code != 0 {
-		return e.fail(dst, code, p, end, n)
+	num, last, ok := readNumber(text, 0)
+	if !ok || last != len(text) {
+		return e.fail(dst, failFormat, p, end, n)
 	}
-	return e.appendDecimal(dst, p, end, n, d, num.neg)
+	return e.appendDecimal(dst, p, end, n, &num, text)
 }
 
 // unscale makes e.limbs the magnitude of num × 10^scale. text is the number.
@@ -149,11 +139,15 @@ func decimalDigits(u uint64) int {
 	return n
 }
 
-// appendDecimal appends e.limbs as two's complement, most significant byte
-// first, shortest for bytes, sign-extended for fixed.
-func (e *Encoder) appendDecimal(dst []byte, p, end int, n *node, d *decimal, neg bool) ([]byte, int) {
+// appendDecimal appends num, written as text, unscaled: two's complement, most
+// significant byte first, shortest for bytes, sign-extended for fixed.
+func (e *Encoder) appendDecimal(dst []byte, p, end int, n *node, num *number, text []byte) ([]byte, int) {
+	d := &e.prog.decimals[n.sub]
+	if code := e.unscale(text, num, d); code != 0 {
+		return e.fail(dst, code, p, end, n)
+	}
 	limbs := e.limbs
-	neg = neg && len(limbs) > 0
+	neg := num.neg && len(limbs) > 0
 	if d.lo != nil && d.lo.compare(neg, limbs) > 0 || d.hi != nil && d.hi.compare(neg, limbs) < 0 {
 		return e.fail(dst, failRange, p, end, n)
 	}
