@@ -156,10 +156,7 @@ func (c *Client) resolve(ctx context.Context, w Want, register bool) (int, *Erro
 	if err == nil || err.Reason != Missing || !register {
 		return id, err
 	}
-	if err := c.check(ctx, w); err != nil {
-		return 0, err
-	}
-	return c.register(ctx, w)
+	return c.checkAndRegister(ctx, w)
 }
 
 // start makes the srclient of one call. srclient is cheap to make and keeps a

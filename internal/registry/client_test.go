@@ -90,12 +90,16 @@ func TestResolveAnswers(t *testing.T) {
 		requests int
 		want     []string // in the message
 	}{
-		"401":          {[]string{`401 {"error_code":401,"message":"Unauthorized"}`}, false, registry.Denied, false, event.Refuse, 1, []string{"401", "Unauthorized", "next: correct the registry's username"}},
-		"403 no JSON":  {[]string{`403 <html>`}, false, registry.Denied, false, event.Refuse, 1, []string{"403"}},
-		"404 no JSON":  {[]string{`404 <html>`}, true, registry.NotARegistry, false, event.Refuse, 1, []string{"not as a schema registry does", "/apis/ccompat/v7"}},
-		"missing":      {[]string{noSubject}, false, registry.Missing, false, event.Refuse, 1, []string{"subject t-value (schema EV1)", "not registered", "environment: development"}},
-		"no version":   {[]string{noSchema}, false, registry.Missing, false, event.Refuse, 1, nil},
-		"409":          {[]string{noSchema, `200 {"is_compatible":true}`, `409 {"error_code":409,"message":"incompatible: transitive"}`}, true, registry.Incompatible, false, event.Refuse, 3, []string{"incompatible: transitive"}},
+		"401":         {[]string{`401 {"error_code":401,"message":"Unauthorized"}`}, false, registry.Denied, false, event.Refuse, 1, []string{"401", "Unauthorized", "next: correct the registry's username"}},
+		"403 no JSON": {[]string{`403 <html>`}, false, registry.Denied, false, event.Refuse, 1, []string{"403"}},
+		"404 no JSON": {[]string{`404 <html>`}, true, registry.NotARegistry, false, event.Refuse, 1, []string{"not as a schema registry does", "/apis/ccompat/v7"}},
+		"missing":     {[]string{noSubject}, false, registry.Missing, false, event.Refuse, 1, []string{"subject t-value (schema EV1)", "not registered", "environment: development"}},
+		"no version":  {[]string{noSchema}, false, registry.Missing, false, event.Refuse, 1, nil},
+		"409": {
+			append([]string{noSchema}, slices.Repeat([]string{`200 {"is_compatible":true}`, `409 {"error_code":409,"message":"incompatible: transitive"}`, noSchema}, 3)...),
+			true, registry.Incompatible, false, event.Refuse, 10, []string{"incompatible: transitive"},
+		},
+		"reason":       {[]string{noSchema, `200 {"is_compatible":false,"reason":"amount at /fields/1"}`}, true, registry.Incompatible, false, event.Refuse, 2, []string{"amount at /fields/1"}},
 		"incompatible": {[]string{noSchema, `200 {"is_compatible":false,"messages":["READER_FIELD_MISSING_DEFAULT_VALUE: f","second"]}`}, true, registry.Incompatible, false, event.Refuse, 2, []string{"READER_FIELD_MISSING_DEFAULT_VALUE: f; second", "a new field needs a default"}},
 		"422":          {[]string{`422 {"error_code":42201,"message":"Invalid schema"}`}, false, registry.Invalid, false, event.Refuse, 1, []string{"Invalid schema", "correct the schema file of EV1"}},
 		"429":          {[]string{`429 {}`}, false, registry.Busy, true, event.Restart, 1, nil},
@@ -140,6 +144,22 @@ func TestResolveRetriesThenRegisters(t *testing.T) {
 	}
 	if got := a.seen[4]; got != "POST /subjects/t-value/versions" {
 		t.Errorf("the registration was %s", got)
+	}
+}
+
+// Another relay registered the same schema a moment earlier: 409 and then found.
+func TestResolveRace(t *testing.T) {
+	t.Parallel()
+	_, url := serve(t, noSubject, noSubject, `409 {"error_code":409,"message":"already exists"}`, found)
+	ids, err := client(t, registry.Options{URL: url}).Resolve(t.Context(), []registry.Want{want("t")}, true)
+	if err != nil || !slices.Equal(ids, []int{7}) {
+		t.Errorf("ids %v, error %v", ids, err)
+	}
+	// Or another version of it, which takes one more check.
+	a, url := serve(t, noSubject, noSubject, `409 {}`, noSchema, `200 {"is_compatible":true}`, `200 {"id":7}`, `200 {"schema":"x"}`, found)
+	ids, err = client(t, registry.Options{URL: url}).Resolve(t.Context(), []registry.Want{want("t")}, true)
+	if err != nil || !slices.Equal(ids, []int{7}) || len(a.seen) != 8 {
+		t.Errorf("ids %v, error %v, %d requests", ids, err, len(a.seen))
 	}
 }
 

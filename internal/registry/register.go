@@ -32,19 +32,50 @@ func (c *Client) check(ctx context.Context, w Want) *Error {
 }
 
 // reasons are what a verbose compatibility answer says, in one line; "" when
-// the registry gives none.
+// the registry gives none. Confluent and Redpanda say messages, Apicurio reason.
 func reasons(body []byte) string {
 	var answer struct {
 		Messages []string `json:"messages"`
+		Reason   string   `json:"reason"`
 	}
 	if json.Unmarshal(body, &answer) != nil {
 		return ""
 	}
+	if answer.Reason != "" {
+		answer.Messages = append(answer.Messages, answer.Reason)
+	}
 	return strings.Join(answer.Messages, "; ")
 }
 
-// register adds w to its subject. Two relays that do so at once get the same
-// id: registering a schema that is there is no change.
+// attempts is how often a registration is tried that another one came before.
+const attempts = 3
+
+// checkAndRegister registers w if the registry finds it compatible.
+//
+// Registering a schema that is there already is no change, so two relays may do
+// it at once; but Apicurio answers one of them 409 ("already exists"), which
+// looks like an incompatible schema. So a 409 is believed only if the schema is
+// still not there, and the check says no, or it comes again.
+func (c *Client) checkAndRegister(ctx context.Context, w Want) (int, *Error) {
+	for attempt := 1; ; attempt++ {
+		if err := c.check(ctx, w); err != nil {
+			return 0, err
+		}
+		id, refused := c.register(ctx, w)
+		if refused == nil || refused.Reason != Incompatible {
+			return id, refused
+		}
+		id, err := c.lookUp(ctx, w)
+		if err == nil || err.Reason != Missing {
+			return id, err
+		}
+		if attempt == attempts {
+			return 0, refused
+		}
+	}
+}
+
+// register adds w to its subject and returns its id.
 func (c *Client) register(ctx context.Context, w Want) (int, *Error) {
 	sr, t := c.start(ctx)
 	if _, err := sr.CreateSchema(w.Subject, w.Schema, srclient.Avro); err != nil {
