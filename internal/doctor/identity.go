@@ -1,0 +1,123 @@
+package doctor
+
+import (
+	"fmt"
+
+	"github.com/cdc-relay/cdc-relay/internal/event"
+)
+
+func inRecovery(g Guard, _ *event.Saved, f *event.Facts) *event.Fault {
+	if f.InRecovery {
+		return g.standby("the server is in recovery and not promoted yet: waiting")
+	}
+	return nil
+}
+
+func savedVersion(g Guard, s *event.Saved, _ *event.Facts) *event.Fault {
+	if s.V > event.SavedVersion {
+		return g.refuse("run the relay version that wrote it ("+orUnknown(s.Version)+") or a newer one",
+			"the checkpoint has format %d, and this relay knows formats up to %d", s.V, event.SavedVersion)
+	}
+	return nil
+}
+
+// systemID: a staging file with the production name must not touch production.
+func systemID(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
+	if !s.Exists() || s.SystemID == f.SystemID {
+		return nil
+	}
+	return g.refuse("correct postgres.url, or give this relay another `name`; if this is the right server after pg_upgrade, a restore or a blue/green switch: "+
+		g.recreate(s, nil),
+		"the checkpoint belongs to the Postgres cluster with system id %s, and the server reached now has %s: it is another cluster", s.SystemID, f.SystemID)
+}
+
+func database(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
+	if !s.Exists() || s.Database == f.Database {
+		return nil
+	}
+	return g.refuse("correct the database of this pipeline in the configuration, or give the pipeline another name",
+		"the checkpoint belongs to database %q, and the configuration leads to %q", s.Database, f.Database)
+}
+
+func slotName(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
+	if !s.Exists() || g.Slot == "" || s.Slot == g.Slot {
+		return nil
+	}
+	return g.refuse(fmt.Sprintf("write slot: %s for this pipeline, or give it another name; to go over to the other slot: %s", s.Slot, g.recreate(s, f)),
+		"the checkpoint belongs to slot %s, and the configuration names slot %s", s.Slot, g.Slot)
+}
+
+func clusterID(g Guard, s *event.Saved, _ *event.Facts) *event.Fault {
+	if !s.Exists() || g.ClusterID == "" || s.ClusterID == "" || s.ClusterID == g.ClusterID {
+		return nil
+	}
+	return g.refuse("correct kafka.bootstrap.servers, or give this relay another `name`",
+		"the checkpoint was written in the Kafka cluster %s, and the brokers reached now are cluster %s: the topic was copied here", s.ClusterID, g.ClusterID)
+}
+
+func walLevel(g Guard, _ *event.Saved, f *event.Facts) *event.Fault {
+	if f.WALLevel == "logical" {
+		return nil
+	}
+	return g.refuse(g.Provider.walLevel(), "wal_level is %q, and logical replication needs \"logical\"", f.WALLevel)
+}
+
+// privileges: a walsender of ours that streams is proof enough, whatever the
+// catalogue says (managed services grant the right through a role of theirs).
+func privileges(g Guard, _ *event.Saved, f *event.Facts) *event.Fault {
+	if f.Replication || f.Superuser || f.SenderPID != 0 {
+		return nil
+	}
+	return g.refuse(g.Provider.grant(f.Role), "role %q may not replicate", f.Role)
+}
+
+// timeline: a failover may have undone events that were published already.
+func timeline(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
+	if unmade(s) || s.Timeline == 0 || s.Timeline == f.Timeline {
+		return nil
+	}
+	at, known := switchOf(s.Timeline, f.History)
+	if !known {
+		return g.refuse("connect to the server this checkpoint comes from; if that one is gone for good: "+g.recreate(s, nil),
+			"the checkpoint is on timeline %d, which is not in the history of the server's timeline %d: the server does not descend from the one the events came from (last event %s, safe %s)",
+			s.Timeline, f.Timeline, lastOf(s), s.Safe)
+	}
+	last := s.Checkpoint().Last
+	if at >= s.Safe && at > last.Commit {
+		return nil
+	}
+	return g.refuse("find the events whose rows are gone from the table and tell their consumers; then cdc-relay slots recreate --pipeline "+g.Pipeline+
+		" --accept-gap, which starts anew from now: what was committed on the new timeline between "+at.String()+" and the new slot stays unpublished",
+		"a failover undid events that are published: timeline %d ended at %s (the server is on timeline %d now), and Kafka holds everything up to %s (last event %s)",
+		s.Timeline, at, f.Timeline, max(s.Safe, last.Commit), lastOf(s))
+}
+
+func switchOf(timeline uint32, history []event.Switch) (event.LSN, bool) {
+	for _, h := range history {
+		if h.Timeline == timeline {
+			return h.At, true
+		}
+	}
+	return 0, false
+}
+
+func lastOf(s *event.Saved) string {
+	if s.Last == nil {
+		return "none"
+	}
+	return s.Checkpoint().Last.String()
+}
+
+func timelineGood(_ Guard, s *event.Saved, f *event.Facts) string {
+	if unmade(s) || s.Timeline == f.Timeline {
+		return fmt.Sprint(f.Timeline)
+	}
+	return fmt.Sprintf("%d, which descends from the checkpoint's timeline %d", f.Timeline, s.Timeline)
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}
