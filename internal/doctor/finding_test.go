@@ -169,7 +169,9 @@ var findingCases = []struct {
 	{"registry in order", OK, func() []Finding {
 		return Registry(RegistryFacts{URL: "http://registry:8081", Subjects: []RegistrySubject{{Subject: "a-value", Schema: "A", Version: 1, ID: 7}}}, false)
 	}},
-	{"registry cannot be asked", Fail, func() []Finding { return Registry(RegistryFacts{URL: "http://registry:8081", Err: errors.New("401")}, false) }},
+	{"registry cannot be asked", Fail, func() []Finding {
+		return Registry(RegistryFacts{URL: "http://registry:8081", Err: errors.New("401")}, false)
+	}},
 	{"registry without schemas, production", Fail, func() []Finding { return Registry(registryEmpty(), false) }},
 	{"registry without schemas, testing", Fail, func() []Finding { return Registry(registryEmpty(), true) }},
 }
