@@ -22,6 +22,7 @@ type brokerConfig struct {
 	brokers  int
 	settings map[string]string
 	bench    bool
+	killable bool // brokers may be killed: see apache
 }
 
 // BrokerSetting sets a broker property (server.properties), over those of this

@@ -73,6 +73,7 @@ func (s *Stack) NewPostgres(ctx context.Context, opts ...PGOption) (_ *PG, end f
 // NewBroker starts a Kafka cluster; see NewPostgres for end.
 func (s *Stack) NewBroker(ctx context.Context, opts ...BrokerOption) (_ *Kafka, end func() error, _ error) {
 	c, err := newBrokerConfig(opts)
+	c.killable = true
 	if err != nil {
 		return nil, nil, err
 	}
