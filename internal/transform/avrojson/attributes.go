@@ -51,22 +51,16 @@ func readAttrs(m map[string]any, path string) (attrs, error) {
 		a.pattern = p
 		a.names = append(a.names, "pattern")
 	}
-	for name, to := range map[string]*int{"minLength": &a.minLen, "maxLength": &a.maxLen} {
+	for i, to := range []*int{&a.minLen, &a.maxLen} {
+		name := []string{"minLength", "maxLength"}[i]
 		raw, ok := m[name]
 		if !ok {
 			continue
 		}
-		n, ok := count(raw, 1<<31-1)
-		if !ok {
+		if *to, ok = count(raw, 1<<31-1); !ok {
 			return a, schemaError(path, "%s is %s; write a whole number, 0 or more", name, compact(raw))
 		}
-		*to = n
-	}
-	if a.minLen >= 0 {
-		a.names = append(a.names, "minLength")
-	}
-	if a.maxLen >= 0 {
-		a.names = append(a.names, "maxLength")
+		a.names = append(a.names, name)
 	}
 	if a.minLen >= 0 && a.maxLen >= 0 && a.minLen > a.maxLen {
 		return a, schemaError(path, "minLength %d is over maxLength %d; no value has both", a.minLen, a.maxLen)

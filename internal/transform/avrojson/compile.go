@@ -3,6 +3,7 @@ package avrojson
 import (
 	"math"
 	"math/big"
+	"strings"
 )
 
 // Compile reads an Avro schema (one JSON text, named types defined before their
@@ -252,10 +253,13 @@ func (c *compiler) integer(n *node, t *typ, path string) error {
 
 // unitOf is how many units of a logical time are in a second.
 func unitOf(logical string) int64 {
-	for suffix, unit := range map[string]int64{"millis": 1e3, "micros": 1e6, "nanos": 1e9} {
-		if len(logical) > len(suffix) && logical[len(logical)-len(suffix):] == suffix {
-			return unit
-		}
+	switch {
+	case strings.HasSuffix(logical, "-millis"):
+		return 1e3
+	case strings.HasSuffix(logical, "-micros"):
+		return 1e6
+	case strings.HasSuffix(logical, "-nanos"):
+		return 1e9
 	}
 	return 1
 }

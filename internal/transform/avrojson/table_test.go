@@ -3,6 +3,8 @@ package avrojson
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -235,6 +237,63 @@ func TestErrors(t *testing.T) {
 		if !errors.As(err, &e) || string(got) != "old" {
 			t.Errorf("%s: %T, dst %q", tt.doc, err, got)
 		}
+	}
+}
+
+// TestDepth goes one level too deep in every kind of level, and to the limit.
+func TestDepth(t *testing.T) {
+	t.Parallel()
+	const rec = `{"type":"record","name":"R","fields":[{"name":"n","type":%s}]}`
+	of := func(field, root string) string {
+		return strings.Replace(root, "R", strings.Replace(rec, "%s", field, 1), 1)
+	}
+	tests := []struct{ schema, first, again, middle, last, end string }{ // first + again × 255 + middle: 512 levels
+		{of(`["null","R"]`, `{"type":"array","items":R}`), `[`, `{"n":{"n":`, `{"n":null}`, `}}`, `]`},
+		{of(`{"type":"array","items":"R"}`, `{"type":"array","items":R}`), `[`, `{"n":[`, `{"n":[]}`, `]}`, `]`},
+		{of(`{"type":"map","values":"R"}`, `{"type":"map","values":R}`), `{"k":`, `{"n":{"k":`, `{"n":{}}`, `}}`, `}`},
+		{of(`["R","null"]`, `["null",R]`), ``, `{"n":{"R":`, `{"n":null}`, `}}`, ``},
+	}
+	for _, tt := range tests {
+		e := mustCompile(t, tt.schema).NewEncoder()
+		doc := func(times int) []byte {
+			return []byte(tt.first + strings.Repeat(tt.again, times) + tt.middle + strings.Repeat(tt.last, times) + tt.end)
+		}
+		if _, err := e.Append(nil, doc(254)); err != nil {
+			t.Errorf("%.60s…: %v", doc(254), err)
+		}
+		for _, times := range []int{256, 257, 5000} {
+			if _, err := e.Append(nil, doc(times)); err == nil || !strings.HasSuffix(err.Error(), "more than 512 levels of objects and arrays") {
+				t.Errorf("%.60s…: %v", doc(times), err)
+			}
+		}
+	}
+}
+
+// TestLarge goes beyond what is compared pairwise and what scratch is kept.
+func TestLarge(t *testing.T) {
+	t.Parallel()
+	var members []string
+	for i := range 40_000 {
+		members = append(members, fmt.Sprintf(`"key %05d\u00e9":"%s\t"`, i, strings.Repeat("x", i%80)))
+	}
+	const schema = `{"type":"record","name":"t.R","fields":[{"name":"a","type":{"type":"map","values":"string"}},{"name":"b","type":"string"}]}`
+	e := mustCompile(t, schema).NewEncoder()
+	ref, err := newReference(schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		text := strings.Repeat(`\n`, maxScratch+1)
+		out, err := e.Append(nil, []byte(`{"b":"`+text+`","a":{`+strings.Join(members, ",")+`}}`))
+		if err != nil || len(out) < 2_000_000 {
+			t.Errorf("%d bytes, %v", len(out), err)
+		}
+		checkBoth(t, e, ref, []byte(`{"b":"\n","a":{`+strings.Join(members[:500], ",")+`}}`))
+	}
+	twice := append(slices.Clone(members), members[30_000], members[7])
+	_, err = e.Append(nil, []byte(`{"a":{`+strings.Join(twice, ",")+`}}`))
+	if err == nil || err.Error() != `a["key 30000é"]: given twice` {
+		t.Error(err)
 	}
 }
 
