@@ -91,7 +91,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err = srv.Shutdown(bound); err != nil {
 		err = errors.Join(fmt.Errorf("requests were cut off at the end: %w", err), srv.Close())
 	}
-	<-served // Serve has returned: nothing of ours is left running
+	if end := <-served; !errors.Is(end, http.ErrServerClosed) { // nothing of ours is left running
+		err = errors.Join(err, end)
+	}
 	return err
 }
 

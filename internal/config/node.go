@@ -39,15 +39,6 @@ type entry struct {
 	value *node
 }
 
-func (n *node) get(name string) *node {
-	for _, e := range n.keys {
-		if e.name == name {
-			return e.value
-		}
-	}
-	return nil
-}
-
 // parser turns one file into nodes.
 type parser struct {
 	*collector

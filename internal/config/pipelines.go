@@ -105,7 +105,7 @@ func (b *builder) one(name, path string, db Database) Pipeline {
 	}
 	b.url(&p, where("url", "postgres.url"), db.URL)
 	b.slot(&p, where("slot", "postgres.slot"), path)
-	p.Contract = b.contract(path, db.Events)
+	p.Contract = b.contract(db.Events)
 	return p
 }
 
@@ -222,7 +222,7 @@ func defaultSlot(name, pipeline string) string {
 }
 
 // contract merges the top-level files and those of the database.
-func (b *builder) contract(path string, own []string) *contract.Contract {
+func (b *builder) contract(own []string) *contract.Contract {
 	names := append(slices.Clone(b.cfg.Events), own...)
 	if len(names) == 0 {
 		b.missing("events", "write events: [events.yaml]; that file says what each event is", "no contract file is named")

@@ -15,9 +15,9 @@ import (
 )
 
 // Show writes the configuration as it is in force, defaults included, as YAML
-// that Load reads back. Secrets are replaced by xxxxx. With origins each value
-// is followed by where it was written, and by the variable or file it came
-// from.
+// that Load reads back. Secrets are replaced by xxxxx, paths are shown resolved.
+// With origins each value is followed by where it was written, and by the
+// variable or file it came from.
 func (c *Config) Show(w io.Writer, origins bool) error {
 	s := shower{w: bufio.NewWriter(w), cfg: c, origins: origins}
 	s.fields("", 0, reflect.ValueOf(c).Elem())

@@ -129,12 +129,11 @@ func durability(t KafkaTopic, brokers int) []Finding {
 	alter := "kafka-configs --alter --topic " + t.Name + " --add-config "
 	if n, err := strconv.Atoi(t.Config["min.insync.replicas"]); err == nil && n < 2 {
 		what := fmt.Sprintf("min.insync.replicas is %d: a committed record is lost with one broker", n)
-		switch {
-		case brokers == 1:
-			warn(what, "a cluster of one broker cannot do better")
-		default:
-			warn(what, alter+"min.insync.replicas=2 (with at least 3 replicas)")
+		do := alter + "min.insync.replicas=2 (with at least 3 replicas)"
+		if brokers == 1 {
+			do = "a cluster of one broker cannot do better"
 		}
+		warn(what, do)
 	}
 	if t.Replicas == 1 && brokers != 1 {
 		warn("it has one replica: while its broker is down nothing can be published", "kafka-reassign-partitions to 3 replicas")
