@@ -17,6 +17,7 @@ type Malformed struct {
 	Message byte      // type byte of the message, 0 when the frame itself is broken
 	Offset  int       // of the byte, in the message
 	LSN     event.LSN // where the server said the message is from; 0 unknown
+	Row     string    // position and table, if it is a row
 	What    string
 }
 
@@ -24,6 +25,9 @@ func (e *Malformed) Error() string {
 	kind := "frame"
 	if e.Message != 0 {
 		kind = fmt.Sprintf("message %q", e.Message)
+	}
+	if e.Row != "" {
+		kind += " (" + e.Row + ")"
 	}
 	return fmt.Sprintf("malformed replication %s at LSN %s, byte %d: %s", kind, e.LSN, e.Offset, e.What)
 }
@@ -41,16 +45,21 @@ type frame struct {
 const (
 	frameData  = 'w'
 	frameAlive = 'k'
+	dataHead   = 1 + 8 + 8 + 8 // kind, start, end, the server's clock
 )
 
 func decodeFrame(b []byte) (frame, error) {
+	if len(b) >= dataHead && b[0] == frameData { // nearly always, and worth a short cut
+		return frame{
+			Kind: frameData, Start: event.LSN(binary.BigEndian.Uint64(b[1:])), End: event.LSN(binary.BigEndian.Uint64(b[9:])),
+			Body: b[dataHead:],
+		}, nil
+	}
 	c := cursor{b: b}
 	f := frame{Kind: c.u8()}
 	switch f.Kind {
 	case frameData:
-		f.Start, f.End = c.lsn(), c.lsn()
-		c.u64() // the server's clock
-		f.Body = c.rest()
+		c.take(dataHead - 1) // is too short, or it would not be here
 	case frameAlive:
 		f.End = c.lsn()
 		c.u64() // the server's clock
@@ -262,8 +271,6 @@ func (c *cursor) cstring() []byte {
 	v := c.take(n + 1)
 	return v[:n:n]
 }
-
-func (c *cursor) rest() []byte { return c.take(len(c.b) - c.off) }
 
 // done returns the first failure; bytes left over are one.
 func (c *cursor) done() error {

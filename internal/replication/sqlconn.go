@@ -51,7 +51,7 @@ func (q *sqlConn) do(ctx context.Context, f func(context.Context, *pgconn.PgConn
 			}
 		}
 		err = q.call(ctx, f)
-		if err == nil || fresh || ctx.Err() != nil || !q.pc.IsClosed() {
+		if err == nil || fresh || ctx.Err() != nil || q.pc == nil || !q.pc.IsClosed() {
 			return err
 		}
 	}
@@ -62,13 +62,14 @@ func (q *sqlConn) call(ctx context.Context, f func(context.Context, *pgconn.PgCo
 	defer cancel()
 	err := f(ctx, q.pc)
 	if err != nil && ctx.Err() != nil { // an answer may still be under way
-		q.drop()
+		q.drop(ctx)
 	}
 	return err
 }
 
-func (q *sqlConn) drop() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+// drop gives up a connection that did not answer in time.
+func (q *sqlConn) drop(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Millisecond)
 	defer cancel()
 	_ = q.pc.Close(ctx) // nobody is there to hear it
 	q.pc = nil
@@ -134,9 +135,7 @@ func (q *sqlConn) wait(ctx context.Context, d time.Duration) error {
 
 // nap is one piece of a wait; over says that there is no connection to wait on.
 func (q *sqlConn) nap(ctx context.Context) (over bool, err error) {
-	if err := q.yield(ctx); err != nil {
-		return false, nil //nolint:nilerr // wait looks at its context
-	}
+	q.yield(ctx)
 	nctx, release, err := q.enter(ctx, true)
 	if err != nil {
 		return false, nil //nolint:nilerr // wait looks at its context
@@ -157,15 +156,14 @@ func (q *sqlConn) nap(ctx context.Context) (over bool, err error) {
 
 // yield lets callers of do take the turn first. They hold it or wait for it, so
 // a turn taken after them is worth waiting for.
-func (q *sqlConn) yield(ctx context.Context) error {
+func (q *sqlConn) yield(ctx context.Context) {
 	for q.waiting.Load() > 0 {
 		_, release, err := q.enter(ctx, false)
 		if err != nil {
-			return err
+			return
 		}
 		release()
 	}
-	return nil
 }
 
 // shut ends the call that has the turn and closes the connection. The next call

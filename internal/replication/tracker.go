@@ -153,14 +153,23 @@ func (t *tracker) insert(body []byte, m *event.Msg) (outcome, error) {
 	}
 	t.cols, err = decodeInsertTuple(body, t.cols[:0])
 	if err != nil {
-		return silent, fmt.Errorf("row %s of %s: %w", t.pos, rel.Name(), err)
+		return silent, t.badRow(rel, err)
 	}
 	if len(t.cols) != len(rel.Columns) {
-		return silent, fmt.Errorf("row %s of %s: %w", t.pos, rel.Name(), &Malformed{Message: 'I', Offset: insertTuple,
+		return silent, t.badRow(rel, &Malformed{Message: 'I', Offset: insertTuple,
 			What: fmt.Sprintf("%d columns, %d were announced", len(t.cols), len(rel.Columns))})
 	}
 	*m = event.Msg{Kind: event.Row, Pos: t.pos, Time: t.time, XID: t.xid, Rel: rel.Relation, Cols: t.cols}
 	return emitted, nil
+}
+
+// badRow names the row in err. It does not wrap: the text of a wrapped error is
+// fixed before the LSN is known (see at).
+func (t *tracker) badRow(rel *relation, err error) error {
+	if bad, ok := errors.AsType[*Malformed](err); ok {
+		bad.Row = fmt.Sprintf("row %s of %s", t.pos, rel.Name())
+	}
+	return err
 }
 
 func (t *tracker) message(body []byte, m *event.Msg) (outcome, error) {
@@ -218,7 +227,7 @@ func sameShape(a, b *event.Relation) bool {
 	return a.OID == b.OID && a.Schema == b.Schema && a.Table == b.Table && slices.Equal(a.Columns, b.Columns)
 }
 
-// at adds the LSN to the Malformed in err.
+// at adds the LSN to err if it is Malformed. Call it before err is wrapped.
 func at(err error, lsn event.LSN) error {
 	if bad, ok := errors.AsType[*Malformed](err); ok && bad.LSN == 0 {
 		bad.LSN = lsn
