@@ -192,9 +192,9 @@ func entryChanges(t string, was, is [4]string) []string {
 	case was[2] != is[2]:
 		out = append(out, fmt.Sprintf("table %s was dropped and created again (oid %s, now %s)", t, was[2], is[2]))
 	case was[0] != is[0]:
-		out = append(out, fmt.Sprintf("table %s was taken out and put back (entry %s, now %s)", t, was[0], is[0]))
+		out = append(out, fmt.Sprintf("table %s was taken out and put back, or its row filter or column list was changed (entry %s, now %s)", t, was[0], is[0]))
 	case was[1] != is[1]:
-		out = append(out, fmt.Sprintf("the row filter or column list of table %s was changed (xmin %s, now %s)", t, was[1], is[1]))
+		out = append(out, fmt.Sprintf("the entry of table %s was changed (xmin %s, now %s)", t, was[1], is[1]))
 	}
 	if was[3] != is[3] {
 		out = append(out, fmt.Sprintf("table %s was %s and is %s", t, persistence(was[3]), persistence(is[3])))
