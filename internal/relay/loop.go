@@ -249,7 +249,7 @@ func (s *stream) heed(n news) error {
 	s.now.Store(&now) // before the acknowledgement: the guards compare the slot with it
 	s.committed()
 	s.last = time.Now()
-	s.Metrics.commit(n.batch, s.core.Received())
+	s.Metrics.at(ack)
 	s.Metrics.oldest.Store(s.fillFrom)
 	n.batch.Reset()
 	s.spare = n.batch

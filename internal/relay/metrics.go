@@ -12,32 +12,27 @@ import (
 // Metrics are one pipeline's. Register them with a registerer that carries the
 // pipeline label.
 type Metrics struct {
-	events, bytes, batches, restarts   prometheus.Counter
-	received, checkpoint, slot, server prometheus.Gauge
-	retained                           prometheus.Gauge
-	oldest                             atomic.Int64 // commit time of the oldest row not in Kafka, µs; 0: none
-	receivedAt, checkpointAt, serverAt atomic.Uint64
-	lagBytes, lagSeconds               prometheus.GaugeFunc
+	restarts                 prometheus.Counter
+	checkpoint, slot, server prometheus.Gauge
+	retained                 prometheus.Gauge
+	oldest                   atomic.Int64 // commit time of the oldest row not in Kafka, µs; 0: none
+	checkpointAt, serverAt   atomic.Uint64
 }
 
 // NewMetrics registers the metrics of one pipeline.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		events:     counter("cdc_relay_events_total", "Records committed to Kafka."),
-		bytes:      counter("cdc_relay_event_bytes_total", "Bytes of keys, values and headers committed to Kafka."),
-		batches:    counter("cdc_relay_checkpoints_total", "Kafka transactions committed, checkpoints alone included."),
 		restarts:   counter("cdc_relay_restarts_total", "Times the pipeline started again from its checkpoint after a failure."),
-		received:   gauge("cdc_relay_received_lsn", "Log sequence number up to which everything was received."),
 		checkpoint: gauge("cdc_relay_checkpoint_lsn", "Log sequence number of the last checkpoint committed to Kafka (safe_lsn)."),
 		slot:       gauge("cdc_relay_slot_confirmed_flush_lsn", "confirmed_flush_lsn of the replication slot, as Postgres reports it."),
 		server:     gauge("cdc_relay_server_flush_lsn", "Flushed end of the server's write-ahead log, as last looked up."),
 		retained:   gauge("cdc_relay_slot_retained_bytes", "Write-ahead log the slot keeps the server from removing."),
 	}
-	m.lagBytes = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cdc_relay_lag_bytes",
+	lagBytes := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cdc_relay_lag_bytes",
 		Help: "Write-ahead log between the server's flushed end, as last looked up, and the checkpoint."}, m.bytesBehind)
-	m.lagSeconds = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cdc_relay_lag_seconds",
+	lagSeconds := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cdc_relay_lag_seconds",
 		Help: "Age of the oldest event that was received and is not in Kafka yet; 0 when there is none."}, m.secondsBehind)
-	reg.MustRegister(m.events, m.bytes, m.batches, m.restarts, m.received, m.checkpoint, m.slot, m.server, m.retained, m.lagBytes, m.lagSeconds)
+	reg.MustRegister(m.restarts, m.checkpoint, m.slot, m.server, m.retained, lagBytes, lagSeconds)
 	return m
 }
 
@@ -56,14 +51,6 @@ func (m *Metrics) facts(f event.Facts) {
 		m.slot.Set(float64(f.Slot.ConfirmedFlush))
 		m.retained.Set(float64(f.Flush - min(f.Slot.RestartLSN, f.Flush)))
 	}
-}
-
-func (m *Metrics) commit(b *event.Batch, received event.Checkpoint) {
-	m.batches.Inc()
-	m.events.Add(float64(len(b.Records)))
-	m.bytes.Add(float64(b.Bytes))
-	m.received.Set(float64(received.Safe))
-	m.at(b.End.Safe)
 }
 
 func (m *Metrics) at(safe event.LSN) {
