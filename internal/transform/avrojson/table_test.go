@@ -203,6 +203,7 @@ func TestErrors(t *testing.T) {
 		{`{"type":"map","values":"int","maxLength":1}`, `{"a":1,"b":2}`, `$: {"a":1,"b":2} is longer than maxLength 1`},
 		{`["int","long"]`, `1e30`, `$: 1e30 fits no branch of [int, long]`},
 		{two, `{"x":"s"}`, `y: missing, and the schema gives no default (the nearest branch of [A, B])`},
+		{two, `{"x":true}`, `x: true is not an int (the nearest branch of [A, B])`},
 		{two, `{"B":{"x":1}}`, `B.x: 1 is not a string`},
 		{`["null","int"]`, `{"int":1,"null":null}`, `$: {"int":1,"null":null} is not one of [null, int]`},
 		{`["null","int"]`, `{"int":"x"}`, `int: "x" is not an int`},
@@ -297,16 +298,27 @@ func TestLarge(t *testing.T) {
 	}
 }
 
-// TestAmbiguous holds the time for failing branches against a document made to
-// cost 2^40 attempts.
+// TestAmbiguous holds the time for failing branches against documents made to
+// cost 2^40 attempts and more.
 func TestAmbiguous(t *testing.T) {
 	t.Parallel()
-	const schema = `{"type":"record","name":"A","fields":[{"name":"n","type":["null","A",
-		{"type":"record","name":"B","fields":[{"name":"n","type":["null","A","B"]}]}]}]}`
-	doc := strings.Repeat(`{"n":`, 40) + `1` + strings.Repeat(`}`, 40)
-	_, err := mustCompile(t, schema).NewEncoder().Append(nil, []byte(doc))
-	if err == nil || !strings.Contains(err.Error(), "too ambiguous") {
-		t.Error(err)
+	const (
+		two  = `{"type":"record","name":"A","fields":[{"name":"n","type":["null","A",{"type":"record","name":"B","fields":[{"name":"n","type":["null","A","B"]}]}]}]}`
+		wrap = `{"type":"record","name":"A","fields":[{"name":"A","type":["null","A"]}]}`
+		one  = `{"type":"record","name":"A","fields":[{"name":"n","type":["null","A"]}]}`
+	)
+	for _, tt := range []struct{ schema, level, want string }{
+		{two, `{"n":`, "too ambiguous"},
+		{wrap, `{"A":`, "too ambiguous"},
+		{one, `{"n":`, "n: 1 is not one of [null, A]"}, // deep, yet nothing is read twice
+	} {
+		for _, depth := range []int{40, 500} {
+			doc := strings.Repeat(tt.level, depth) + `1` + strings.Repeat(`}`, depth)
+			_, err := mustCompile(t, tt.schema).NewEncoder().Append(nil, []byte(doc))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%d levels of %s: %v", depth, tt.level, err)
+			}
+		}
 	}
 }
 

@@ -44,9 +44,8 @@ func (e *Encoder) union(dst []byte, p int, n *node) ([]byte, int) {
 		if tried++; tried == 1 || e.failed.reach > nearest.reach {
 			nearest = e.failed
 		}
-		if e.reset(m, p); e.work < 0 {
-			return e.fail(dst, failAmbiguous, p, p, n)
-		}
+		e.reset(m)
+		e.charge(p)
 	}
 	switch {
 	case tried == 0:
@@ -65,10 +64,11 @@ func (e *Encoder) union(dst []byte, p int, n *node) ([]byte, int) {
 }
 
 // wrapped encodes {"type.name": value}. If the object at p is none, e.failed
-// stays as it is.
+// stays as it is. Only objects can make failures multiply with the depth, and
+// every object no branch accepts comes by here: so here the work is bounded.
 func (e *Encoder) wrapped(dst []byte, p int, u *union, m marks) ([]byte, int) {
 	plain := e.failed
-	if e.reset(m, p); e.work < 0 {
+	if e.reset(m); e.work < 0 {
 		return e.fail(dst, failAmbiguous, p, p, nil)
 	}
 	q := skipSpace(e.src, p+1)
@@ -83,6 +83,7 @@ func (e *Encoder) wrapped(dst []byte, p int, u *union, m marks) ([]byte, int) {
 	if i < 0 {
 		return dst, -1
 	}
+	e.charge(p)
 	if e.depth++; e.depth > maxDepth {
 		return e.fail(dst, failDepth, p, p, nil)
 	}
@@ -121,8 +122,10 @@ type marks struct{ depth, spans, keys int }
 
 func (e *Encoder) mark() marks { return marks{e.depth, len(e.spans), len(e.keys)} }
 
-// reset undoes what a failed branch, tried at p, left behind and charges it.
-func (e *Encoder) reset(m marks, p int) {
+// reset undoes what a failed branch left behind.
+func (e *Encoder) reset(m marks) {
 	e.depth, e.spans, e.keys = m.depth, e.spans[:m.spans], e.keys[:m.keys]
-	e.work -= max(e.failed.reach-p, 0) + 16
 }
+
+// charge counts what a failed branch, tried at p, has read and will be read again.
+func (e *Encoder) charge(p int) { e.work -= max(e.failed.reach-p, 0) + 16 }
