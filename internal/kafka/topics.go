@@ -72,7 +72,7 @@ func (c *Client) describe(d ck.TopicDescription) (Topic, error) {
 	t := Topic{Name: d.Name, MaxMessageBytes: DefaultMaxMessageBytes}
 	switch d.Error.Code() {
 	case ck.ErrNoError:
-	case ck.ErrUnknownTopicOrPart, ck.ErrUnknownTopic:
+	case ck.ErrUnknownTopicOrPart, ck.ErrUnknownTopic, ck.ErrTopicException: // the last: no legal name
 		return t, nil
 	case ck.ErrTopicAuthorizationFailed:
 		t.Allowed = []string{}

@@ -52,7 +52,8 @@ func Rejected(err error) bool {
 	}
 	switch e.Code() {
 	case ck.ErrUnknownTopicOrPart, ck.ErrUnknownTopic, ck.ErrUnknownPartition, ck.ErrUnknownTopicID,
-		ck.ErrMsgSizeTooLarge, ck.ErrRecordListTooLarge, ck.ErrInvalidRecord, ck.ErrPolicyViolation, ck.ErrInvalidMsg:
+		ck.ErrMsgSizeTooLarge, ck.ErrRecordListTooLarge, ck.ErrInvalidRecord, ck.ErrPolicyViolation, ck.ErrInvalidMsg,
+		ck.ErrTopicException:
 		return true
 	}
 	return false
@@ -140,7 +141,8 @@ func byCode(e ck.Error, w Where) *event.Fault {
 		return refuse("give the relay's user the ACL Describe (to create topics also Create) on the cluster", "%s: no right to the cluster", w.Doing)
 	case ck.ErrUnknownTopicOrPart, ck.ErrUnknownTopic, ck.ErrUnknownPartition, ck.ErrUnknownTopicID:
 		return twice(w, event.Refuse, "cdc-relay topics apply", "%s: %s does not exist any more", w.Doing, w.topicOf())
-	case ck.ErrMsgSizeTooLarge, ck.ErrRecordListTooLarge, ck.ErrInvalidRecord, ck.ErrPolicyViolation, ck.ErrInvalidMsg:
+	case ck.ErrMsgSizeTooLarge, ck.ErrRecordListTooLarge, ck.ErrInvalidRecord, ck.ErrPolicyViolation, ck.ErrInvalidMsg,
+		ck.ErrTopicException:
 		return twice(w, event.Stop, "compare max.message.bytes and cleanup.policy of the topics with the rows: cdc-relay doctor",
 			"%s: %s does not take a record of the batch", w.Doing, w.topicOf())
 	case ck.ErrAuthentication, ck.ErrSaslAuthenticationFailed:

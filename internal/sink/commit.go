@@ -24,6 +24,9 @@ func (s *Sink) transact(ctx context.Context, records []event.Record, saved event
 	}
 	// Only a clean commit makes the sink usable again.
 	s.usable = false
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("before the transaction: %w", err) // nothing is open yet: leave nothing open
+	}
 	value, err := s.encode(saved)
 	if err != nil {
 		return err
@@ -152,12 +155,16 @@ func (s *Sink) fault(p *producer, err error, doing string) error {
 
 // named names a record for people: topic and event_id.
 func named(r *event.Record) string {
+	topic := ""
+	if r.Topic != nil {
+		topic = *r.Topic
+	}
 	for i := range r.Headers {
 		if r.Headers[i].Key == "event_id" {
-			return fmt.Sprintf("the record with event_id %s for topic %q", r.Headers[i].Value, *r.Topic)
+			return fmt.Sprintf("the record with event_id %s for topic %q", r.Headers[i].Value, topic)
 		}
 	}
-	return fmt.Sprintf("a record with key %q for topic %q", r.Key, *r.Topic)
+	return fmt.Sprintf("a record with key %q for topic %q", r.Key, topic)
 }
 
 // stop is a Fault about one record.

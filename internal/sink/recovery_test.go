@@ -99,6 +99,10 @@ func TestRowsThatATopicDoesNotTake(t *testing.T) {
 	keyless.Records[0].Key = nil
 	refused("keyless", keyless, event.Stop, "event_id keyless-0", "has no key", compacted)
 
+	refused("checkpoint", batch(b.cp, "overwrite", 1, 1), event.Stop, "event_id overwrite-0", "taken for a checkpoint")
+	refused("name", batch("not a name!", "odd", 1, 1), event.Refuse, "event_id odd-0", "not a name!", "cdc-relay topics apply")
+	refused("empty", batch("", "empty", 1, 1), event.Stop, "event_id empty-0", "has no topic")
+
 	good := 0
 	for _, r := range b.committed(topic) {
 		if !strings.HasPrefix(string(r.Value), "good") {
@@ -106,13 +110,13 @@ func TestRowsThatATopicDoesNotTake(t *testing.T) {
 		}
 		good++
 	}
-	if good != 8 {
-		t.Errorf("%d good records, want 8", good)
+	if good != 14 {
+		t.Errorf("%d good records, want 14", good)
 	}
-	if n := testutil.ToFloat64(s.metrics.events); n != 8 {
+	if n := testutil.ToFloat64(s.metrics.events); n != 14 {
 		t.Errorf("cdc_relay_events_total = %v", n)
 	}
-	if n := testutil.ToFloat64(s.metrics.commits); n != 4 {
+	if n := testutil.ToFloat64(s.metrics.commits); n != 7 {
 		t.Errorf("cdc_relay_kafka_commits_total = %v", n)
 	}
 	if n := testutil.ToFloat64(s.metrics.errors.WithLabelValues("10")); n != 1 {

@@ -249,7 +249,7 @@ func (s *Sink) read(ctx context.Context, visible bool) (event.Saved, error) {
 	}
 	if saved.ClusterID != "" && s.clusterID != "" && saved.ClusterID != s.clusterID && !s.opt.AcceptCluster {
 		return event.Saved{}, event.Refusef(
-			"point bootstrap.servers at that cluster; if this one takes over from it: cdc-relay checkpoint rebase --accept-new-cluster",
+			"point bootstrap.servers at that cluster; if this one takes over from it: cdc-relay slots recreate --accept-gap, which goes on from now",
 			"pipeline %s: the checkpoint in topic %q was written on Kafka cluster %s, but this is cluster %s: what was committed there may not be here",
 			s.key, s.opt.CheckpointTopic, saved.ClusterID, s.clusterID)
 	}

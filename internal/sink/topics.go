@@ -74,6 +74,9 @@ func (s *Sink) admit(ctx context.Context, records []event.Record) error {
 	var t *kafka.Topic
 	for i := range records {
 		r := &records[i]
+		if r.Topic == nil || *r.Topic == "" {
+			return stop("give the event's rule in the contract a topic", "%s has no topic", named(r))
+		}
 		if r.Topic != name { // interned: most neighbours share the pointer
 			var err error
 			if t, err = s.topic(ctx, r); err != nil {
@@ -81,7 +84,8 @@ func (s *Sink) admit(ctx context.Context, records []event.Record) error {
 			}
 			name = r.Topic
 		}
-		if n := kafka.Size(r); n > t.MaxMessageBytes {
+		// Of a topic whose configuration we may not read the broker decides.
+		if n := kafka.Size(r); n > t.MaxMessageBytes && t.Config != nil {
 			return stop("raise max.message.bytes of the topic, or make the event smaller at its source",
 				"%s takes %d bytes, more than the topic's max.message.bytes (%d)", named(r), n, t.MaxMessageBytes)
 		}
@@ -98,6 +102,9 @@ func (s *Sink) admit(ctx context.Context, records []event.Record) error {
 func (s *Sink) topic(ctx context.Context, r *event.Record) (*kafka.Topic, error) {
 	if t, ok := s.topics[*r.Topic]; ok {
 		return t, nil
+	}
+	if *r.Topic == s.opt.CheckpointTopic {
+		return nil, stop("give the event another topic", "%s would be taken for a checkpoint: that is the relay's own topic", named(r))
 	}
 	found, err := s.client.Topics(ctx, *r.Topic)
 	if err != nil {
