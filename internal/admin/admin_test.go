@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cdc-relay/cdc-relay/internal/event"
+	"github.com/cdc-relay/cdc-relay/internal/relay"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -84,10 +85,10 @@ func TestReadiness(t *testing.T) {
 	status.Add("essays", func() event.Checkpoint { return cp })
 	status.Add("exams", nil)
 	for _, c := range []struct {
-		state State
+		state relay.State
 		ready bool
-	}{{Starting, false}, {Running, true}, {Standby, true}, {Recovering, false}, {Failed, false}, {Stopped, false}} {
-		status.Set("essays", Running, nil)
+	}{{relay.Starting, false}, {relay.Running, true}, {relay.Waiting, true}, {relay.Recovering, false}, {relay.Failed, false}, {relay.Stopped, false}} {
+		status.Set("essays", relay.Running, nil)
 		status.Set("exams", c.state, errors.New("slot exams is lost\n  next: cdc-relay slots recreate"))
 		code, r := readiness(t, base)
 		if (code == 200) != c.ready || r.Ready != c.ready {
@@ -115,7 +116,7 @@ func TestEndpoints(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	status := NewStatus(reg)
 	base := serve(t, reg, status)
-	status.Set("essays", Running, nil)
+	status.Set("essays", relay.Running, nil)
 
 	if code, body, h := get(t, http.MethodGet, base+"/healthz"); code != 200 || !strings.Contains(body, "alive") || h.Get("Content-Type") != "application/json" {
 		t.Errorf("healthz: %d %s %v", code, body, h)
@@ -139,13 +140,13 @@ func TestState(t *testing.T) {
 	s.now = func() time.Time { return now }
 	s.Add("essays", nil)
 	now = time.Unix(200, 0)
-	s.Set("essays", Recovering, errors.New("first"))
+	s.Set("essays", relay.Recovering, errors.New("first"))
 	now = time.Unix(300, 0)
-	s.Set("essays", Recovering, errors.New("second"))
+	s.Set("essays", relay.Recovering, errors.New("second"))
 	if p := s.Pipelines()[0]; p.Since.Unix() != 200 || p.Reason != "second" {
 		t.Errorf("%+v: the state began at 200 and has a newer reason", p)
 	}
-	s.Set("essays", Running, nil)
+	s.Set("essays", relay.Running, nil)
 	if p := s.Pipelines()[0]; p.Since.Unix() != 300 || p.Reason != "" {
 		t.Errorf("%+v", p)
 	}
@@ -179,12 +180,12 @@ func TestConcurrent(t *testing.T) {
 				s.Set(name, states[i%len(states)], nil)
 				s.Pipelines()
 			}
-			s.Set(name, Stopped, nil)
+			s.Set(name, relay.Stopped, nil)
 		})
 	}
 	wg.Wait()
 	for _, p := range s.Pipelines() {
-		if p.State != Stopped {
+		if p.State != relay.Stopped {
 			t.Errorf("%+v", p)
 		}
 	}

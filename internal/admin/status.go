@@ -8,27 +8,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cdc-relay/cdc-relay/internal/event"
+	"github.com/cdc-relay/cdc-relay/internal/relay"
 )
 
-// State is where a pipeline is in its life.
-type State string
-
-// The states. Their names are those of relay.State.
-const (
-	Starting   State = "STARTING"
-	Running    State = "RUNNING"
-	Standby    State = "STANDBY"
-	Recovering State = "RECOVERING"
-	Failed     State = "FAILED"
-	Stopped    State = "STOPPED"
-)
-
-var states = []State{Starting, Running, Standby, Recovering, Failed, Stopped}
+var states = []relay.State{relay.Starting, relay.Running, relay.Waiting, relay.Recovering, relay.Failed, relay.Stopped}
 
 // ready reports whether a pipeline in this state lets the process be ready. A
 // standby is ready: otherwise a rolling update, which waits for the new process
 // to be ready before it ends the old one, would wait for ever.
-func (s State) ready() bool { return s == Running || s == Standby }
+func ready(s relay.State) bool { return s == relay.Running || s == relay.Waiting }
 
 // Status is the board pipelines report their state to. It is safe for
 // concurrent use.
@@ -40,7 +28,7 @@ type Status struct {
 }
 
 type pipeline struct {
-	state      State
+	state      relay.State
 	since      time.Time
 	reason     string
 	checkpoint func() event.Checkpoint
@@ -48,9 +36,9 @@ type pipeline struct {
 
 // Pipeline is one line of the board.
 type Pipeline struct {
-	Name  string    `json:"name"`
-	State State     `json:"state"`
-	Since time.Time `json:"since"` // when it came into this state
+	Name  string      `json:"name"`
+	State relay.State `json:"state"`
+	Since time.Time   `json:"since"` // when it came into this state
 	// Reason is why, when it is neither RUNNING nor STOPPED on request.
 	Reason string `json:"reason,omitempty"`
 	// Checkpoint is the last one committed to Kafka; nil: none yet.
@@ -84,12 +72,12 @@ func (s *Status) Add(name string, checkpoint func() event.Checkpoint) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pipelines[name] = &pipeline{checkpoint: checkpoint}
-	s.set(name, Starting, "")
+	s.set(name, relay.Starting, "")
 }
 
 // Set says where a pipeline is now; reason may be nil. A pipeline that is not
 // on the board is added. since only moves when the state changes.
-func (s *Status) Set(name string, state State, reason error) {
+func (s *Status) Set(name string, state relay.State, reason error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	why := ""
@@ -99,7 +87,7 @@ func (s *Status) Set(name string, state State, reason error) {
 	s.set(name, state, why)
 }
 
-func (s *Status) set(name string, state State, reason string) {
+func (s *Status) set(name string, state relay.State, reason string) {
 	p := s.pipelines[name]
 	if p == nil {
 		p = &pipeline{}
@@ -167,7 +155,7 @@ func show(cp event.Checkpoint) *Checkpoint {
 func notReady(ps []Pipeline) []string {
 	var out []string
 	for _, p := range ps {
-		if !p.State.ready() {
+		if !ready(p.State) {
 			out = append(out, p.Name)
 		}
 	}

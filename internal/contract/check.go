@@ -74,7 +74,7 @@ func (m *merger) class(at place, v string) string {
 		return v
 	}
 	names := slices.Sorted(maps.Keys(m.c.classes))
-	switch best, ok := nearest(v, names); {
+	switch best, ok := Nearest(v, names); {
 	case ok:
 		m.bad(at, "%q is not among topic_classes; did you mean %q?", v, best)
 	case len(names) > 0:
@@ -123,7 +123,7 @@ func (m *merger) classes() {
 func (m *merger) config(at place, key, value string) {
 	known := []string{"partitions", "replication_factor"}
 	if !strings.Contains(key, ".") && key != "preallocate" {
-		if best, ok := nearest(key, known); ok {
+		if best, ok := Nearest(key, known); ok {
 			m.bad(at, "is no setting of a topic class; did you mean %s?", best)
 			return
 		}

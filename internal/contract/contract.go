@@ -165,7 +165,7 @@ func (c *Contract) all() []*Rule {
 // Nearest is the known event type that looks most like eventType, if any is
 // near enough to be a slip of the pen.
 func (c *Contract) Nearest(eventType string) (string, bool) {
-	return nearest(eventType, slices.Sorted(maps.Keys(c.byType)))
+	return Nearest(eventType, slices.Sorted(maps.Keys(c.byType)))
 }
 
 // CheckTopic says why name is no legal Kafka topic name; nil: it is one.

@@ -16,6 +16,8 @@ type Guard struct {
 	ClusterID   string // of Kafka, as the brokers said now; "" not known
 	Options     string // fingerprint of the stream options in use; "" not known
 	Provider    Provider
+	// Replay: the slot is a temporary copy of an anchor, made for this session.
+	Replay bool
 }
 
 // check is one judgement; all of them have the same form, so that guards and

@@ -45,7 +45,7 @@ func slotKind(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
 		what = fmt.Sprintf("has the output plugin %q, not \"pgoutput\"", sl.Plugin)
 	case sl.Database != f.Database:
 		what = fmt.Sprintf("is of database %q, not of %q", sl.Database, f.Database)
-	case sl.Temporary:
+	case sl.Temporary && !g.Replay:
 		what = "is temporary: it ends with the session that made it"
 	case sl.TwoPhase:
 		what = "has two_phase, which sends transactions before they commit"

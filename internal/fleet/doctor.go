@@ -70,7 +70,7 @@ func (f *Fleet) postgres(ctx context.Context, p config.Pipeline, saved event.Sav
 	u := f.unit(p)
 	n := need[facts.SystemID]
 	return doctor.Postgres(facts, doctor.Wants{
-		Guard: u.guard(u.source()),
+		Guard: doctor.Guard{Pipeline: p.Name, Slot: p.Slot, Publication: p.Publication, Options: u.source().Fingerprint()},
 		Hints: doctor.Hints{Host: h.Host, Port: h.Port, Settings: h.Settings, Functions: h.Functions, Roles: h.Roles},
 		Saved: saved, SavedUnknown: unknown, NewSlots: n.slots, NewSenders: n.senders,
 		SynchronousStandbyNames: h.SynchronousStandbyNames, ApplicationName: u.source().ApplicationName,

@@ -7,7 +7,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/cdc-relay/cdc-relay/internal/admin"
 	"github.com/cdc-relay/cdc-relay/internal/contract"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 	"github.com/cdc-relay/cdc-relay/internal/kafka"
@@ -46,7 +45,7 @@ func (u *unit) persist(ctx context.Context, do func() error) error {
 			return err
 		}
 		u.log.Warn("not ready to start, trying again", "after", wait, "err", err)
-		u.Status.Set(u.cfg.Name, admin.Starting, err)
+		u.Status.Set(u.cfg.Name, relay.Starting, err)
 		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():

@@ -8,7 +8,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/cdc-relay/cdc-relay/internal/admin"
 	"github.com/cdc-relay/cdc-relay/internal/config"
 	"github.com/cdc-relay/cdc-relay/internal/doctor"
 	"github.com/cdc-relay/cdc-relay/internal/event"
@@ -43,7 +42,7 @@ func (f *Fleet) unit(p config.Pipeline) *unit {
 
 // run prepares the surroundings, replays what was asked for, and relays.
 func (u *unit) run(ctx context.Context, again *replay.Request) error {
-	live := u.pipeline("", "", "")
+	live := u.pipeline(role{})
 	u.Status.Add(u.cfg.Name, live.Checkpoint)
 	system, err := u.ready(ctx, live.Source)
 	if err == nil && again != nil {
@@ -53,53 +52,60 @@ func (u *unit) run(ctx context.Context, again *replay.Request) error {
 		live.Transformer, err = u.transformer(ctx, system, "", u.reg)
 	}
 	if ctx.Err() != nil {
-		u.Status.Set(u.cfg.Name, admin.Stopped, nil)
+		u.Status.Set(u.cfg.Name, relay.Stopped, nil)
 		return nil
 	}
 	if err != nil {
-		u.Status.Set(u.cfg.Name, admin.Failed, err)
+		u.Status.Set(u.cfg.Name, relay.Failed, err)
 		return err
 	}
 	return live.Run(ctx)
 }
 
-// pipeline makes the pipeline itself (no arguments), or the one of a replay:
-// the same stream from a temporary copy of an anchor, under a checkpoint key
-// and transactional ids of its own. The Transformer is not set yet.
-func (u *unit) pipeline(replayID, anchor, slot string) *relay.Pipeline {
+// role is what a pipeline is made for: to relay (the zero role), to replay a
+// range, or to be mended by a one-shot command.
+type role struct {
+	plan *replay.Plan
+	mend bool
+}
+
+// pipeline makes a pipeline of the unit. The one of a replay reads the same
+// stream from a temporary copy of an anchor, under a checkpoint key and
+// transactional ids of its own. The Transformer is not set yet.
+func (u *unit) pipeline(r role) *relay.Pipeline {
 	name, reg, log := u.cfg.Name, u.reg, u.log
 	opts := u.source()
-	if replayID != "" {
-		name += "/replay/" + replayID
+	var span *relay.Range
+	if r.plan != nil {
+		name = u.replayName(r.plan.ID)
 		reg = prometheus.WrapRegistererWith(prometheus.Labels{"pipeline": name}, u.Registerer)
 		log = u.Log.With("pipeline", name)
-		opts.Slot, opts.CopyOf = slot, anchor
+		opts.Slot, opts.CopyOf = r.plan.Slot, r.plan.Anchor
+		span = &relay.Range{ID: r.plan.ID, From: r.plan.From, To: r.plan.To}
 	}
 	opts.Logger, opts.Registerer = log, reg
 	c := u.Config
+	guard := doctor.Guard{Pipeline: u.cfg.Name, Slot: opts.Slot, Publication: opts.Publication, Options: opts.Fingerprint(), Replay: span != nil}
 	snk := sink.New(sink.Options{
-		Name: c.Name, Pipeline: name, Settings: u.settings, CheckpointTopic: c.CheckpointTopic,
+		Name: c.Name, Pipeline: name, Settings: u.settings, CheckpointTopic: c.CheckpointTopic, AcceptCluster: r.mend,
 		Topics: u.topicNames(), RelayVersion: u.Version, Logger: log, Registerer: reg,
 	})
-	guard := u.guard(opts)
-	guards := relay.Guards{Foreign: guard.Foreign, Start: guard.Start, Running: guard.Running, Adopt: guard.Adopt}
 	return &relay.Pipeline{
 		Name:     name,
 		Identity: event.Saved{Database: u.cfg.Database, Slot: opts.Slot, Options: opts.Fingerprint()},
-		Source:   replication.New(opts), Sink: snk,
-		Guards: guards,
+		Source:   replication.New(opts), Sink: snk, Range: span,
+		Guards: relay.Guards{Foreign: guard.Foreign, Start: guard.Start, Running: guard.Running, Adopt: guard.Adopt},
 		Limits: relay.Limits{
 			Events: c.Batch.Events, Bytes: int(c.Batch.Bytes),
 			IdleAfter: c.IdleCheckpoint.Interval, IdleBytes: event.LSN(c.IdleCheckpoint.Bytes),
 		},
 		Pool: u.pool, Log: log, Metrics: relay.NewMetrics(reg),
-		OnState: func(s relay.State, err error) { u.Status.Set(u.cfg.Name, admin.State(s), err) },
+		OnState: func(s relay.State, err error) { u.Status.Set(u.cfg.Name, s, err) },
 	}
 }
 
-func (u *unit) guard(o replication.Options) doctor.Guard {
-	return doctor.Guard{Pipeline: u.cfg.Name, Slot: o.Slot, Publication: o.Publication, Options: o.Fingerprint()}
-}
+// replayName is the name of the pipeline that publishes a range again.
+func (u *unit) replayName(id string) string { return u.cfg.Name + "/replay/" + id }
 
 func (u *unit) source() replication.Options {
 	pg := u.Config.Postgres
@@ -125,8 +131,7 @@ func (u *unit) replay(ctx context.Context, live *relay.Pipeline, req replay.Requ
 	if err != nil {
 		return err
 	}
-	p := u.pipeline(plan.ID, plan.Anchor, plan.Slot)
-	p.Range = &relay.Range{ID: plan.ID, From: plan.From, To: plan.To}
+	p := u.pipeline(role{plan: &plan})
 	if p.Transformer, err = u.transformer(ctx, system, plan.ID, prometheus.WrapRegistererWith(prometheus.Labels{"pipeline": p.Name}, u.Registerer)); err != nil {
 		return err
 	}
@@ -137,7 +142,7 @@ func (u *unit) replay(ctx context.Context, live *relay.Pipeline, req replay.Requ
 // before anything else: the anchor of a replay that is done may be gone.
 func (u *unit) replayed(ctx context.Context, req replay.Request) (bool, error) {
 	s := sink.New(sink.Options{
-		Name: u.Config.Name, Pipeline: u.cfg.Name + "/replay/" + req.ID(), Settings: u.settings,
+		Name: u.Config.Name, Pipeline: u.replayName(req.ID()), Settings: u.settings,
 		CheckpointTopic: u.Config.CheckpointTopic, RelayVersion: u.Version, Logger: u.log,
 	})
 	defer s.Close()

@@ -110,29 +110,20 @@ func (f *Fleet) Unanchor(ctx context.Context, pipeline, name string) (string, er
 
 // Adopt makes the existing slot the pipeline's, at its position.
 func (f *Fleet) Adopt(ctx context.Context, pipeline string) (event.Saved, error) {
-	p, err := f.shot(pipeline)
+	p, err := f.one(pipeline)
 	if err != nil {
 		return event.Saved{}, err
 	}
-	return p.Adopt(ctx)
+	return f.unit(p).pipeline(role{}).Adopt(ctx)
 }
 
 // Recreate makes a new slot for the pipeline; what lies between is given up.
 func (f *Fleet) Recreate(ctx context.Context, pipeline string) (relay.Gap, error) {
-	p, err := f.shot(pipeline)
+	p, err := f.one(pipeline)
 	if err != nil {
 		return relay.Gap{}, err
 	}
-	return p.Recreate(ctx)
-}
-
-// shot makes the pipeline of a one-shot command.
-func (f *Fleet) shot(pipeline string) (*relay.Pipeline, error) {
-	p, err := f.one(pipeline)
-	if err != nil {
-		return nil, err
-	}
-	return f.unit(p).pipeline("", "", ""), nil
+	return f.unit(p).pipeline(role{mend: true}).Recreate(ctx)
 }
 
 // Migration is what Migrate did, or would do, in one database.

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/cdc-relay/cdc-relay/internal/contract"
 )
 
 // library holds all named types of a folder while its schemas are put together.
@@ -241,7 +243,7 @@ func (l *library) unknownType(full string) error {
 	for name := range l.types {
 		names = append(names, name)
 	}
-	if near := nearest(full, names); near != "" {
+	if near, ok := contract.Nearest(full, names); ok {
 		return fmt.Errorf("unknown type %s; did you mean %s?", full, near)
 	}
 	return fmt.Errorf("unknown type %s: no file in the schema folder defines it", full)

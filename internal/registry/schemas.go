@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/cdc-relay/cdc-relay/internal/contract"
 )
 
 // Schemas are the schemas of a folder of *.avsc files, each complete in itself.
@@ -105,7 +107,7 @@ func (s *Schemas) Missing(name string, version int) error {
 		return fmt.Errorf("schema %s has no version %d (it has %v): add %sV%d.avsc to the schema folder", name, version, have, name, version)
 	}
 	hint := ""
-	if near := nearest(name, s.Names()); near != "" {
+	if near, ok := contract.Nearest(name, s.Names()); ok {
 		hint = fmt.Sprintf("; did you mean %s?", near)
 	}
 	return fmt.Errorf("there is no schema %s (no file %sV%d.avsc in the schema folder)%s", name, name, version, hint)

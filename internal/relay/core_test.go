@@ -37,9 +37,9 @@ func logs() map[string][]event.Msg {
 	return map[string][]event.Msg{"small": small, "big": big, "idle": idle, "mixed": mixed}
 }
 
-// every calls f for every pair of crash points × {committed, aborted} each ×
+// every calls f, until it says no more, for every pair of crash points × {committed, aborted} each ×
 // batch limits × sink lags × logs.
-func every(mutant string, f func(label string, w *world)) (runs int) {
+func every(mutant string, f func(label string, w *world) (more bool)) (runs int) {
 	for title, log := range logs() {
 		for events := 1; events <= 4; events++ {
 			for lag := range 4 {
@@ -52,8 +52,10 @@ func every(mutant string, f func(label string, w *world)) (runs int) {
 							w.crashAfter(i, bits&1 != 0)
 							w.crashAfter(j, bits&2 != 0)
 							w.run()
-							f(fmt.Sprintf("log %s, %d events a batch, lag %d, crashes after %d and then %d steps, committed %02b", title, events, lag, i, j, bits), w)
 							runs++
+							if !f(fmt.Sprintf("log %s, %d events a batch, lag %d, crashes after %d and then %d steps, committed %02b", title, events, lag, i, j, bits), w) {
+								return runs
+							}
 						}
 					}
 				}
@@ -78,12 +80,12 @@ func (w *world) crashAfter(steps int, committed bool) {
 func TestEveryPairOfCrashes(t *testing.T) {
 	t.Parallel()
 	failed := 0
-	runs := every("", func(label string, w *world) {
+	runs := every("", func(label string, w *world) bool {
 		if p := w.verdict(); p != nil {
-			if failed++; failed <= 3 {
-				t.Errorf("%s:\n%s", label, strings.Join(p, "\n"))
-			}
+			failed++
+			t.Errorf("%s:\n%s", label, strings.Join(p, "\n"))
 		}
+		return failed < 3
 	})
 	t.Logf("%d runs, %d failed", runs, failed)
 }
@@ -95,13 +97,13 @@ func TestEnumerationHasTeeth(t *testing.T) {
 	for _, mutant := range []string{"ack before commit", "drop by safe", "no checkpoint"} {
 		t.Run(mutant, func(t *testing.T) {
 			t.Parallel()
-			caught := 0
-			every(mutant, func(_ string, w *world) {
-				if w.verdict() != nil {
-					caught++
-				}
+			caught := false
+			runs := every(mutant, func(_ string, w *world) bool {
+				caught = w.verdict() != nil
+				return !caught
 			})
-			if caught == 0 {
+			t.Logf("after %d runs: caught %v", runs, caught)
+			if !caught {
 				t.Error("not seen in any run")
 			}
 		})

@@ -241,6 +241,21 @@ func TestFirstStartOrder(t *testing.T) {
 	})
 }
 
+func TestMissingSlotIsRefusedWithoutAFence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.facts.Slot.Exists = false
+		r.p.Guards.Start = func(event.Saved, event.Facts) error { return event.Refusef("recreate", "the slot is gone") }
+		if err := r.p.Run(t.Context()); event.VerdictOf(err) != event.Refuse {
+			t.Errorf("ended with %v", err)
+		}
+		if got := strings.Join(r.calls, " "); got != "look look close sink close source" {
+			t.Errorf("calls %s", got)
+		}
+	})
+}
+
 func TestFailedCommitTakesTheOneRecoveryPath(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

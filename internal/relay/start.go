@@ -37,10 +37,14 @@ func (p *Pipeline) start(ctx context.Context) (event.Saved, error) {
 		return event.Saved{}, err
 	}
 	p.seenOurs = true
-	if unmade(saved, facts) {
-		if err := p.create(ctx); err != nil {
-			return event.Saved{}, err
-		}
+	switch {
+	case unmade(saved, facts):
+		err = p.create(ctx)
+	case !usable(facts.Slot):
+		err = p.gone(ctx, saved)
+	}
+	if err != nil {
+		return event.Saved{}, err
 	}
 	if err := p.Source.Take(ctx); err != nil {
 		return event.Saved{}, fmt.Errorf("take the slot: %w", err)
@@ -88,6 +92,27 @@ func (p *Pipeline) resume(saved event.Saved, facts event.Facts) (event.Saved, er
 // to its end: nothing exists, or an intent does.
 func unmade(saved event.Saved, facts event.Facts) bool {
 	return saved.State == event.StateCreating || !saved.Exists() && !facts.Slot.Exists
+}
+
+// usable reports whether the slot can be taken at all.
+func usable(s event.Slot) bool { return s.Exists && s.WALStatus != "lost" && s.Invalid == "" }
+
+// gone judges a slot that cannot be taken although there is a checkpoint. It is
+// a refusal only if the checkpoint stayed the same around a second look: else
+// somebody is just making the slot anew.
+func (p *Pipeline) gone(ctx context.Context, saved event.Saved) error {
+	facts, err := p.look(ctx)
+	if err != nil {
+		return err
+	}
+	again, err := p.Sink.Look(ctx)
+	if err != nil {
+		return fmt.Errorf("look at the checkpoint: %w", err)
+	}
+	if again.Offset == saved.Offset && !usable(facts.Slot) {
+		return p.Guards.Start(saved, facts)
+	}
+	return errors.New("the slot is being made anew")
 }
 
 // create is the first start: lock → fence → intent → publication and slot →

@@ -13,8 +13,8 @@
 //
 // Files: decode.go and tracker.go are pure (bytes to values, values to
 // messages); stream.go owns the replication socket; sqlconn.go owns the plain
-// connection; look.go reads the server's facts; slots.go and publication.go
-// change things; errors.go is the one place where SQLSTATEs are judged.
+// connection; look.go reads the server's facts; slots.go makes,
+// lists, copies and drops publications and slots; errors.go is the one place where SQLSTATEs are judged.
 //
 // Protocol: "Logical Streaming Replication Protocol" and "Logical Replication
 // Message Formats" in the PostgreSQL manual; PostgreSQL 14 to 18.

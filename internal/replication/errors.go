@@ -118,7 +118,7 @@ func (o Options) undefined(p phase, err error) error {
 func (o Options) publicationGone(err error) error {
 	return fault(err, event.Refuse,
 		fmt.Sprintf("publication %q did not exist when a change behind the slot was written; rows may have been lost", o.Publication),
-		"cdc-relay audit, then cdc-relay slots recreate --accept-gap")
+		"cdc-relay slots recreate --accept-gap; then compare the outbox table with the topics for the time since")
 }
 
 func (o Options) prerequisite(p phase, err error) error {
