@@ -46,14 +46,14 @@ func exitCode(err error) int {
 	if err == nil {
 		return 0
 	}
-	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the tree is walked by hand: the worst counts, not the first
+	if many, ok := err.(interface{ Unwrap() []error }); ok { // walked by hand: the worst counts, not the first
 		code := 0
 		for _, e := range many.Unwrap() {
 			code = max(code, exitCode(e))
 		}
 		return max(code, exitFailed)
 	}
-	if one, ok := err.(interface{ Unwrap() error }); ok && event.VerdictOf(err) == event.Restart { //nolint:errorlint // see above
+	if one, ok := err.(interface{ Unwrap() error }); ok && event.VerdictOf(err) == event.Restart {
 		return max(exitCode(one.Unwrap()), exitFailed)
 	}
 	if _, ok := errors.AsType[*fleet.UsageError](err); ok {
