@@ -305,7 +305,8 @@ func brokersReady(ctx context.Context, bootstrap string, want int, check func() 
 func brokersListed(ctx context.Context, bootstrap string, want int) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(bootstrap, ",")...), kgo.RequestRetries(0))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(bootstrap, ",")...), kgo.RequestRetries(0),
+		kgo.DialTimeout(2*time.Second), kgo.RequestTimeoutOverhead(time.Second))
 	if err != nil {
 		return err
 	}

@@ -231,13 +231,26 @@ func postmasterReady(path string, pid int) bool {
 		strings.HasPrefix(lines[7], "ready")
 }
 
+type pgSignal struct {
+	number syscall.Signal
+	name   string
+}
+
+// pgSignals are the shutdown modes of the postmaster.
+func pgSignals() map[string]pgSignal {
+	return map[string]pgSignal{
+		"smart":     {syscall.SIGTERM, "SIGTERM"},
+		"fast":      {syscall.SIGINT, "SIGINT"},
+		"immediate": {syscall.SIGQUIT, "SIGQUIT"},
+	}
+}
+
 func (p *pgProcess) stop(ctx context.Context, mode string) error {
-	signals := map[string]syscall.Signal{"smart": syscall.SIGTERM, "fast": syscall.SIGINT, "immediate": syscall.SIGQUIT}
-	sig, ok := signals[mode]
+	sig, ok := pgSignals()[mode]
 	if !ok {
 		return fmt.Errorf("mode %q: smart, fast or immediate", mode)
 	}
-	if err := p.proc.signal(sig); err != nil {
+	if err := p.proc.signal(sig.number); err != nil {
 		return err
 	}
 	bound := time.Minute

@@ -9,21 +9,18 @@ import (
 	"time"
 )
 
-// shared holds what the tests of this process share. It is package state
-// because Main and the functions that take a test have nothing else in common.
+// shared is the one stack of a test process. It is package state because Main
+// and the functions that take a test have nothing else in common.
 var shared struct {
 	mu    sync.Mutex
 	stack *Stack
-	pgs   map[string]*PG
-	kafka *Kafka
-	sr    *SR
 }
 
 // startBound limits the start of a part, its first download included.
 const startBound = 8 * time.Minute
 
 // Main runs the tests, ends everything this process started, and exits. A
-// package that never calls it loses nothing but order: the watchdog cleans up.
+// package that does not call it loses nothing but order: the watchdog cleans up.
 func Main(m *testing.M) {
 	code := m.Run()
 	shared.mu.Lock()
@@ -39,159 +36,109 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// processStack returns the one stack of this test process; mu is held.
-func processStack(t testing.TB) *Stack {
+// get runs f with the process's stack and a bounded context, and fails the test
+// with its error.
+func get[T any](t testing.TB, f func(context.Context, *Stack) (T, error)) T {
 	t.Helper()
-	if shared.stack != nil {
-		return shared.stack
-	}
-	s, err := open(os.Stderr)
+	s, err := processStack()
 	if err != nil {
 		t.Fatalf("stack: %v", err)
 	}
-	shared.stack = s
-	shared.pgs = map[string]*PG{}
-	return s
-}
-
-func startContext(t testing.TB) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(t.Context()), startBound)
-}
-
-// Postgres returns a server that the tests of this process share; equal options
-// mean the same server. Take a database of your own: [PG.Database].
-func Postgres(t testing.TB, opts ...PGOption) *PG {
-	t.Helper()
-	c, err := newPGConfig(opts)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), startBound)
+	defer cancel()
+	got, err := f(ctx, s)
 	if err != nil {
 		t.Fatalf("stack: %v", err)
 	}
+	return got
+}
+
+func processStack() (*Stack, error) {
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
-	s := processStack(t)
-	if p, ok := shared.pgs[c.key()]; ok {
-		return p
+	if shared.stack != nil {
+		return shared.stack, nil
 	}
-	ctx, cancel := startContext(t)
-	defer cancel()
-	p, _, err := s.NewPostgres(ctx, opts...)
-	if err != nil {
-		t.Fatalf("stack: %v", err)
-	}
-	p.own = false // shared: no test may stop it
-	shared.pgs[c.key()] = p
-	return p
+	s, err := open(os.Stderr)
+	shared.stack = s
+	return s, err
+}
+
+// endWith ends an own part with the test, and shows its logs if the test failed.
+func endWith(t testing.TB, part string, end func() error, logs ...string) {
+	t.Cleanup(func() {
+		for _, log := range logs {
+			if t.Failed() && log != "" {
+				t.Logf("the end of %s's log:\n%s", part, tail(log, 40))
+			}
+		}
+		if err := end(); err != nil {
+			t.Errorf("stack: end %s: %v", part, err)
+		}
+	})
+}
+
+// Postgres returns a server that other tests use too; equal options mean the
+// same server. Take a database of your own: [PG.Database].
+func Postgres(t testing.TB, opts ...PGOption) *PG {
+	t.Helper()
+	return get(t, func(ctx context.Context, s *Stack) (*PG, error) { return s.sharedPostgres(ctx, opts...) })
 }
 
 // NewPostgres starts a server for this test alone, ended with it.
 func NewPostgres(t testing.TB, opts ...PGOption) *PG {
 	t.Helper()
-	shared.mu.Lock()
-	s := processStack(t)
-	shared.mu.Unlock()
-	ctx, cancel := startContext(t)
-	defer cancel()
-	p, end, err := s.NewPostgres(ctx, opts...)
-	if err != nil {
-		t.Fatalf("stack: %v", err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the end of PostgreSQL's log:\n%s", tail(p.info.Log, 40))
+	return get(t, func(ctx context.Context, s *Stack) (*PG, error) {
+		p, end, err := s.NewPostgres(ctx, opts...)
+		if err == nil {
+			endWith(t, "PostgreSQL", end, p.info.Log)
 		}
-		if err := end(); err != nil {
-			t.Errorf("stack: end PostgreSQL: %v", err)
-		}
+		return p, err
 	})
-	return p
 }
 
-// Broker returns the Kafka cluster that the tests of this process share. Take a
-// topic of your own: [Kafka.Topic].
+// Broker returns the Kafka cluster that other tests use too. Take a topic of
+// your own: [Kafka.Topic].
 func Broker(t testing.TB) *Kafka {
 	t.Helper()
-	shared.mu.Lock()
-	defer shared.mu.Unlock()
-	s := processStack(t)
-	if shared.kafka != nil {
-		return shared.kafka
-	}
-	ctx, cancel := startContext(t)
-	defer cancel()
-	k, _, err := s.NewBroker(ctx)
-	if err != nil {
-		t.Fatalf("stack: %v", err)
-	}
-	k.own = false // shared: no test may stop it
-	shared.kafka = k
-	return k
+	return get(t, func(ctx context.Context, s *Stack) (*Kafka, error) { return s.sharedBroker(ctx) })
 }
 
-// NewBroker starts a Kafka cluster for this test alone, ended with it.
+// NewBroker starts a Kafka cluster for this test alone, ended with it. It may
+// be killed.
 func NewBroker(t testing.TB, opts ...BrokerOption) *Kafka {
 	t.Helper()
-	shared.mu.Lock()
-	s := processStack(t)
-	shared.mu.Unlock()
-	ctx, cancel := startContext(t)
-	defer cancel()
-	k, end, err := s.NewBroker(ctx, opts...)
-	if err != nil {
-		t.Fatalf("stack: %v", err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			for _, log := range k.info.Logs {
-				t.Logf("the end of the broker's log:\n%s", tail(log, 40))
-			}
+	return get(t, func(ctx context.Context, s *Stack) (*Kafka, error) {
+		k, end, err := s.NewBroker(ctx, opts...)
+		if err == nil {
+			endWith(t, "the broker", end, k.info.Logs...)
 		}
-		if err := end(); err != nil {
-			t.Errorf("stack: end the broker: %v", err)
-		}
+		return k, err
 	})
-	return k
 }
 
-// Registry returns the schema registry that the tests of this process share.
-// Take subjects of your own; the global compatibility level is BACKWARD.
+// Registry returns the schema registry that other tests use too. Take subjects
+// of your own; the global compatibility level is BACKWARD.
 func Registry(t testing.TB) *SR {
 	t.Helper()
-	shared.mu.Lock()
-	defer shared.mu.Unlock()
-	s := processStack(t)
-	if shared.sr != nil {
-		return shared.sr
-	}
-	ctx, cancel := startContext(t)
-	defer cancel()
-	r, _, err := s.NewRegistry(ctx)
-	if err != nil {
-		t.Fatalf("stack: %v", err)
-	}
-	r.own = false // shared: no test may stop it
-	shared.sr = r
-	return r
+	return get(t, func(ctx context.Context, s *Stack) (*SR, error) { return s.sharedRegistry(ctx) })
 }
 
 // NewRegistry starts a schema registry for this test alone, ended with it.
 func NewRegistry(t testing.TB) *SR {
 	t.Helper()
-	shared.mu.Lock()
-	s := processStack(t)
-	shared.mu.Unlock()
-	ctx, cancel := startContext(t)
-	defer cancel()
-	r, end, err := s.NewRegistry(ctx)
-	if err != nil {
-		t.Fatalf("stack: %v", err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() && r.info.Log != "" {
-			t.Logf("the end of the registry's log:\n%s", tail(r.info.Log, 40))
+	return get(t, func(ctx context.Context, s *Stack) (*SR, error) {
+		r, end, err := s.NewRegistry(ctx)
+		if err == nil {
+			endWith(t, "the registry", end, r.info.Log)
 		}
-		if err := end(); err != nil {
-			t.Errorf("stack: end the registry: %v", err)
-		}
+		return r, err
 	})
-	return r
+}
+
+// Python returns a Python interpreter that has the packages of consumers which
+// are not ours: confluent-kafka with Avro, and aiokafka.
+func Python(t testing.TB) string {
+	t.Helper()
+	return get(t, func(ctx context.Context, s *Stack) (string, error) { return s.Python(ctx) })
 }
