@@ -275,8 +275,9 @@ func (st *stream) startProbe(s *Source) {
 	})
 }
 
-// close ends the stream. In good order means: the server answered our CopyDone,
-// so it has digested every status before it.
+// close ends the stream. In good order means: the command is complete, so the
+// server has digested every status before our CopyDone and released the slot
+// (its own CopyDone comes before it does).
 func (st *stream) close(ctx context.Context) error {
 	st.cancel()
 	defer st.tasks.Wait()
@@ -299,7 +300,7 @@ func (st *stream) close(ctx context.Context) error {
 			return st.lost(err)
 		}
 		switch msg := msg.(type) {
-		case *pgproto3.CopyDone, *pgproto3.CommandComplete:
+		case *pgproto3.CommandComplete:
 			return nil
 		case *pgproto3.ErrorResponse:
 			return pgconn.ErrorResponseToPgError(msg)
