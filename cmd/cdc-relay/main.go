@@ -107,9 +107,7 @@ guard, 4 fenced.`,
 		return nil
 	}
 	c.AddCommand(a.run(), a.config(), a.doctor(), a.migrate(), a.checkpoint(), a.slots(), a.topics(), a.version())
-	for _, sub := range c.Commands() {
-		strict(sub)
-	}
+	strict(c)
 	return c
 }
 
@@ -118,7 +116,8 @@ func strict(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		strict(sub)
 	}
-	if c.HasSubCommands() && c.RunE == nil {
+	if c.HasSubCommands() {
+		c.Args = cobra.ArbitraryArgs
 		c.RunE = func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return &fleet.UsageError{What: fmt.Sprintf("unknown command %q for %q\n  next: %s --help", args[0], c.CommandPath(), c.CommandPath())}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/cdc-relay/cdc-relay/internal/config"
+	"github.com/cdc-relay/cdc-relay/internal/event"
+	"github.com/cdc-relay/cdc-relay/internal/fleet"
+)
+
+func TestExitCodeIsTheWorst(t *testing.T) {
+	t.Parallel()
+	refused := event.Refusef("do", "refused")
+	fenced := &event.Fault{Verdict: event.Fenced, What: "fenced"}
+	poisoned := &event.Fault{Verdict: event.Stop, What: "poisoned"}
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{errors.New("any"), 1},
+		{poisoned, 1},
+		{&fleet.UsageError{What: "usage"}, 2},
+		{fmt.Errorf("load: %w", config.Problems{{What: "bad"}}), 2},
+		{fmt.Errorf("pipeline a: %w", refused), 3},
+		{fmt.Errorf("pipeline a: %w", fenced), 4},
+		{errors.Join(fmt.Errorf("a: %w", poisoned), fmt.Errorf("b: %w", refused)), 3},
+		{errors.Join(fmt.Errorf("a: %w", fenced), fmt.Errorf("b: %w", refused)), 4},
+		{fmt.Errorf("run: %w", errors.Join(errors.New("x"), refused)), 3},
+	} {
+		if got := exitCode(c.err); got != c.want {
+			t.Errorf("exitCode(%v) = %d, want %d", c.err, got, c.want)
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"", 0, "Available Commands"},
+		{"slots", 0, "recreate"},
+		{"bogus", 2, `unknown command "bogus"`},
+		{"slots bogus", 2, `unknown command "bogus" for "cdc-relay slots"`},
+		{"run --bogus", 2, "next: cdc-relay run --help"},
+		{"run surplus", 2, "next: cdc-relay run --help"},
+		{"run --to-lsn 0/1", 2, "--to-lsn needs --from-lsn"},
+		{"run --from-lsn nonsense", 2, "two hexadecimal numbers"},
+		{"slots anchor", 2, "accepts 1 arg"},
+		{"slots recreate", 2, "what was committed since the last checkpoint is not published"},
+		{"-o xml version", 2, "want text or json"},
+		{"-o json version", 0, `"version"`},
+		{"-c /nowhere.yaml run", 2, "/nowhere.yaml"},
+		{"config init", 0, "bootstrap.servers"},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			cmd := root(&out, &out)
+			cmd.SetArgs(strings.Fields(c.args))
+			err := cmd.ExecuteContext(t.Context())
+			text := out.String()
+			if err != nil {
+				text += err.Error()
+			}
+			if code := exitCode(err); code != c.code || !strings.Contains(text, c.want) {
+				t.Errorf("exit %d, want %d; output lacks %q:\n%s", code, c.code, c.want, text)
+			}
+		})
+	}
+}
