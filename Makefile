@@ -13,7 +13,10 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI := $(CDC_RELAY_CACHE)/bin/golangci-lint-$(GOLANGCI_VERSION)
 
 # Tests run in a stack (Postgres, broker, registry) that is started once.
-STACK := go run ./test/stack/run
+STACK := go run ./test/stack/run up --
+
+# Most tests wait for servers, not for a processor.
+GOTEST := go test -parallel 12
 
 .PHONY: help build demo demo-stop test test-short race lint bench generate verify clean
 
@@ -30,13 +33,13 @@ demo-stop: ## end a demo that was left running
 	go run ./test/demo -stop
 
 test: ## everything a newcomer should see green: unit and end-to-end tests on real parts
-	$(STACK) -- go test -timeout 9m ./...
+	$(STACK) $(GOTEST) -timeout 15m ./...
 
 test-short: ## unit tests and what needs no broker of its own
-	$(STACK) -- go test -short -timeout 5m ./...
+	$(STACK) $(GOTEST) -short -timeout 5m ./...
 
 race: ## the tests under the race detector
-	$(STACK) -- go test -race -timeout 20m ./...
+	$(STACK) $(GOTEST) -race -timeout 30m ./...
 
 lint: $(GOLANGCI) ## linters, with the import rules
 	$(GOLANGCI) run
