@@ -179,7 +179,7 @@ func (f *Fleet) CheckSchemas() error {
 		wants, err := u.wants()
 		if err == nil {
 			for _, w := range wants {
-				known.add(w, 0)
+				known.add(w, 1) // any: nothing is framed with it
 			}
 			_, err = transform.Compile(u.compile(known, "", ""))
 		}
