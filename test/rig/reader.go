@@ -140,6 +140,20 @@ func (d *Decoder) Decode(ctx context.Context, value []byte) (map[string]any, err
 	return m, nil
 }
 
+// JSON decodes one value into JSON text with the fields in the schema's order,
+// for people to read.
+func (d *Decoder) JSON(ctx context.Context, value []byte) ([]byte, error) {
+	v, err := d.Decode(ctx, value)
+	if err != nil {
+		return nil, err
+	}
+	s, err := d.schema(ctx, int(binary.BigEndian.Uint32(value[1:])))
+	if err != nil {
+		return nil, err
+	}
+	return s.EncodeJSON(v)
+}
+
 func (d *Decoder) schema(ctx context.Context, id int) (*avro.Schema, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -19,6 +19,7 @@ type Truth struct {
 	mu         sync.Mutex
 	committed  map[string]Event
 	rolledBack map[string]bool
+	doubtful   [][]Event // transactions whose COMMIT got no answer
 	txs        int
 }
 
@@ -41,11 +42,43 @@ func (t *Truth) RolledBack() int {
 	return len(t.rolledBack)
 }
 
+// Has reports whether the event was committed.
+func (t *Truth) Has(id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, ok := t.committed[id]
+	return ok
+}
+
+// Resolve asks the table about the transactions whose COMMIT got no answer,
+// because the server went down: their rows are there, or they are not.
+func (t *Truth) Resolve(ctx context.Context, db *pgxpool.Pool) error {
+	t.mu.Lock()
+	doubtful := t.doubtful
+	t.doubtful = nil
+	t.mu.Unlock()
+	for _, events := range doubtful {
+		var there bool
+		err := db.QueryRow(ctx, "select exists (select 1 from cdc_relay.outbox where id = $1)", events[0].ID).Scan(&there)
+		if err != nil {
+			return fmt.Errorf("ask for event %s: %w", events[0].ID, err)
+		}
+		t.note(events, there)
+	}
+	return nil
+}
+
 func (t *Truth) number() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.txs++
 	return t.txs
+}
+
+func (t *Truth) doubt(events []Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.doubtful = append(t.doubtful, events)
 }
 
 func (t *Truth) note(events []Event, committed bool) {
@@ -76,7 +109,8 @@ type Service struct {
 }
 
 // Write commits transactions until n events are committed, calling after (may
-// be nil) behind each.
+// be nil) behind each. After an error the Service must not be used again: see
+// Truth.Resolve.
 func (s *Service) Write(ctx context.Context, db *pgxpool.Pool, n int, after func(committed int)) error {
 	for done := 0; done < n; {
 		events := s.next(n - done)
@@ -133,6 +167,7 @@ func (s *Service) commit(ctx context.Context, db *pgxpool.Pool, events []Event, 
 		return tx.Rollback(ctx)
 	}
 	if err := tx.Commit(ctx); err != nil {
+		s.Truth.doubt(events)
 		return err
 	}
 	s.Truth.note(events, true)
