@@ -88,9 +88,18 @@ func (a *app) relay(ctx context.Context, pipelines []string, again *replay.Reque
 		c, cancel := context.WithCancel(ctx)
 		g.Add(func() error { return do(c) }, func(error) { cancel() })
 	}
-	add(func(c context.Context) error { return f.Run(c, pipelines, again) })
+	var failed error
+	add(func(c context.Context) error {
+		failed = f.Run(c, pipelines, again)
+		return failed
+	})
 	add(server.Run)
-	return g.Run()
+	// The group gives the error of the first to end only. Asked to stop, that may
+	// be the server, and a pipeline that failed hours ago still has to be told.
+	if err := g.Run(); failed == nil {
+		return err
+	}
+	return failed
 }
 
 func (a *app) logger(c config.Log) *slog.Logger {
