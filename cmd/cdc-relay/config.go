@@ -10,6 +10,7 @@ import (
 
 	"github.com/cdc-relay/cdc-relay/internal/config"
 	"github.com/cdc-relay/cdc-relay/internal/event"
+	"github.com/cdc-relay/cdc-relay/internal/fleet"
 )
 
 func (a *app) config() *cobra.Command {
@@ -62,7 +63,7 @@ func (a *app) configValidate() *cobra.Command {
 				return err
 			}
 			if err := f.CheckSchemas(); err != nil {
-				return err
+				return &fleet.UsageError{What: err.Error()}
 			}
 			for _, p := range f.Config.Pipelines() {
 				fmt.Fprintf(a.out, "pipeline %s: database %s, table %s, slot %s, publication %s, %d event types\n",
