@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -94,12 +95,22 @@ func (f *Fleet) Run(ctx context.Context, names []string, again *replay.Request) 
 		wg.Go(func() {
 			if err := u.run(ctx, again); err != nil {
 				u.log.Error("the pipeline cannot go on", "err", err)
-				failed[i] = fmt.Errorf("pipeline %s: %w", p.Name, err)
+				failed[i] = named(p.Name, err)
 			}
 		})
 	}
 	wg.Wait()
 	return errors.Join(failed...)
+}
+
+// named says whose error it is, unless the error, as those of the guards do,
+// says so itself.
+func named(pipeline string, err error) error {
+	prefix := "pipeline " + pipeline + ": "
+	if strings.HasPrefix(err.Error(), prefix) {
+		return err
+	}
+	return fmt.Errorf("%s%w", prefix, err)
 }
 
 // choose finds pipelines by name.

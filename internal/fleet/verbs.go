@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/cdc-relay/cdc-relay/internal/config"
@@ -32,7 +31,7 @@ func (f *Fleet) Checkpoints(ctx context.Context, names []string) (map[string]eve
 	for _, p := range chosen {
 		saved, err := f.checkpoint(ctx, p)
 		if err != nil {
-			return nil, fmt.Errorf("pipeline %s: %w", p.Name, err)
+			return nil, named(p.Name, err)
 		}
 		out[p.Name] = saved
 	}
@@ -43,7 +42,7 @@ func (f *Fleet) Checkpoints(ctx context.Context, names []string) (map[string]eve
 func (f *Fleet) checkpoint(ctx context.Context, p config.Pipeline) (event.Saved, error) {
 	s := sink.New(sink.Options{
 		Name: f.Config.Name, Pipeline: p.Name, Settings: f.settings, CheckpointTopic: f.Config.CheckpointTopic,
-		RelayVersion: f.Version, Logger: f.Log,
+		RelayVersion: f.Version, Logger: f.Log.With("pipeline", p.Name),
 	})
 	defer s.Close()
 	return s.Look(ctx)
@@ -62,7 +61,7 @@ func (f *Fleet) Slots(ctx context.Context) ([]replication.SlotInfo, error) {
 		}
 		err = errors.Join(err, src.Close(ctx))
 		if err != nil {
-			return nil, fmt.Errorf("pipeline %s: %w", p.Name, err)
+			return nil, named(p.Name, err)
 		}
 		seen[facts.SystemID] = true
 		all = append(all, slots...)
@@ -184,7 +183,7 @@ func (f *Fleet) CheckSchemas() error {
 			_, err = transform.Compile(u.compile(known, "", ""))
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("pipeline %s: %w", p.Name, err))
+			errs = append(errs, named(p.Name, err))
 		}
 	}
 	return errors.Join(errs...)

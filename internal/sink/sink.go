@@ -81,7 +81,7 @@ func New(opt Options) *Sink {
 	}
 	return &Sink{
 		opt: opt, key: opt.Name + "/" + opt.Pipeline,
-		log:     opt.Logger.With("component", "sink", "pipeline", opt.Pipeline),
+		log:     opt.Logger.With("component", "sink"),
 		metrics: newMetrics(opt.Registerer),
 		warned:  map[string]bool{}, tight: map[string]bool{},
 	}
