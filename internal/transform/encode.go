@@ -197,7 +197,7 @@ func (t *Transformer) value(b *event.Batch, f *form) ([]byte, error) {
 	buf = binary.BigEndian.AppendUint32(buf, v.id)
 	if buf, err = v.enc.Append(buf, payload); err != nil {
 		return nil, t.fault(err,
-			fmt.Sprintf("mend the service, or add a schema version that allows it (now %sV%d.avsc), or publish the event as it is (encoding: json, %s)",
+			fmt.Sprintf("mend the service for the events to come; this one is in the log as it is, so allow it in the schema (%sV%d.avsc and the types it names) or publish the type unencoded (encoding: json, %s)",
 				f.schema, v.number, f.at),
 			"the payload breaks its schema %sV%d (topic %s)", f.schema, v.number, f.topicName())
 	}
