@@ -316,12 +316,12 @@ func endOffsets(ctx context.Context, c *kgo.Client, topic string, committed bool
 }
 
 // saved is the checkpoint in Kafka, as the command line shows it.
-func (l *lab) saved() event.Saved {
-	l.Helper()
+func (n *lane) saved() event.Saved {
+	n.Helper()
 	var all map[string]event.Saved
-	l.run("checkpoint", "show", "-o", "json").json(&all)
+	n.run("checkpoint", "show", "-o", "json").json(&all)
 	if len(all) != 1 {
-		l.Fatalf("checkpoint show: %v", all)
+		n.Fatalf("checkpoint show: %v", all)
 	}
 	for _, s := range all {
 		return s
@@ -330,9 +330,9 @@ func (l *lab) saved() event.Saved {
 }
 
 // confirmed is the slot's confirmed_flush_lsn.
-func (l *lab) confirmed() event.LSN {
-	l.Helper()
-	return l.lsn(`select confirmed_flush_lsn::text from pg_replication_slots where slot_name = $1`, l.slot())
+func (n *lane) confirmed() event.LSN {
+	n.Helper()
+	return n.lsn(`select confirmed_flush_lsn::text from pg_replication_slots where slot_name = $1`, n.slot())
 }
 
 func (l *lab) lsn(sql string, args ...any) event.LSN {
