@@ -26,11 +26,14 @@ const (
 
 // Waits between attempts, and the bounds of an orderly end.
 const (
-	standbyEvery  = time.Second
-	backoffFirst  = 100 * time.Millisecond
-	backoffMost   = 10 * time.Second
-	drainWithin   = 10 * time.Second // SIGTERM: finish the commit in flight, or leave it
-	serverWithin  = 5 * time.Second  // Postgres' fast shutdown waits for us: then let go
+	standbyEvery = time.Second
+	backoffFirst = 100 * time.Millisecond
+	backoffMost  = 10 * time.Second
+	drainWithin  = 10 * time.Second // SIGTERM: finish the commit in flight, or leave it
+	// Postgres' fast shutdown waits for us, and may not be held up over 5 s:
+	// what is left of them is for letting go, which waits for the client
+	// library's present call (0.5 s) and for the ends of the connections.
+	serverWithin  = 4 * time.Second
 	closeWithin   = 2 * time.Second
 	statusEvery   = 3 * time.Second // heartbeat while the loop may not read
 	fencedAtMost  = 3               // in a row, without a commit between
