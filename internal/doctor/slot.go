@@ -20,6 +20,9 @@ func intent(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
 	if s.State != event.StateCreating || !f.Slot.Exists || f.Slot.ConfirmedFlush >= s.Safe || s.Drop == f.Slot.Name {
 		return nil
 	}
+	if f.Slot.ConfirmedFlush == 0 && f.Slot.ActivePID != 0 {
+		return g.standby("slot %s is being made by process %d, which waits for transactions that are open", f.Slot.Name, f.Slot.ActivePID)
+	}
 	return g.refuse(g.adopt()+", which goes on from the slot's position; or drop it (select pg_drop_replication_slot("+literal(f.Slot.Name)+")) and start again",
 		"slot %s stands at %s, before the first start of this pipeline (%s): it is older than the pipeline and not ours to drop", f.Slot.Name, f.Slot.ConfirmedFlush, s.Safe)
 }

@@ -133,6 +133,11 @@ func (p *Pipeline) create(ctx context.Context) error {
 	if err != nil || !unmade(saved, facts) {
 		return err
 	}
+	// A relay that was killed while its slot waited for open transactions has
+	// left the server making it: that is the slot of this first start.
+	if facts.Slot.ActivePID != 0 {
+		return held(facts)
+	}
 	if saved, err = p.authority(ctx); err != nil {
 		return err
 	}
@@ -209,6 +214,11 @@ func (p *Pipeline) identify(s event.Saved, facts event.Facts) event.Saved {
 }
 
 func held(facts event.Facts) error {
+	if facts.Slot.ConfirmedFlush == 0 {
+		return &event.Fault{Verdict: event.Standby,
+			What: fmt.Sprintf("slot %s is being made by process %d, which waits for transactions that are open: going on when it is there", facts.Slot.Name, facts.Slot.ActivePID),
+			Do:   "nothing; to see what it waits for: select pid, xact_start, query from pg_stat_activity where backend_xid is not null order by xact_start"}
+	}
 	return &event.Fault{Verdict: event.Standby,
 		What: fmt.Sprintf("slot %s is held by another process (walsender pid %d): waiting to take over", facts.Slot.Name, facts.Slot.ActivePID)}
 }
