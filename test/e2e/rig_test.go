@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,7 +22,15 @@ import (
 // binary is the relay under test, built once.
 var binary string
 
+// parallel is how many tests run at the same time, unless -parallel says so:
+// most of their time they wait for other processes.
+const parallel = "8"
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		f.Value.Set(parallel) //nolint:errcheck // a constant that is a number
+	}
 	dir := filepath.Join(rig.Root(), "build", "e2e")
 	err := os.MkdirAll(dir, 0o755)
 	if err == nil {
@@ -80,6 +89,12 @@ func newLab(t *testing.T, setups ...setup) *lab {
 	if testing.Short() {
 		t.Skip("end-to-end tests need a broker of their own")
 	}
+	return makeLab(t, setups...)
+}
+
+// makeLab makes a lab for a test that is parallel already: a second one.
+func makeLab(t *testing.T, setups ...setup) *lab {
+	t.Helper()
 	l := &lab{T: t, dir: t.TempDir(), name: "t" + strings.ReplaceAll(uuid.NewString(), "-", "")[:10], truth: rig.NewTruth()}
 	c := rig.Config{Name: l.name, Prefix: l.name, Kafka: map[string]string{"transaction.timeout.ms": "10000"}}
 	for _, s := range setups {
@@ -96,7 +111,10 @@ func newLab(t *testing.T, setups ...setup) *lab {
 	}
 	l.url = l.pg.Database(t)
 	l.db = l.pool(l.url)
-	c.Postgres, c.Bootstrap, c.Registry = l.url, l.kafka.Bootstrap(), l.sr.URL()
+	c.Postgres, c.Bootstrap = l.url, l.kafka.Bootstrap()
+	if c.Registry == "" {
+		c.Registry = l.sr.URL()
+	}
 	l.write(c)
 	l.must(migrations.Up(l.ctx(time.Minute), l.url))
 	return l

@@ -1,0 +1,188 @@
+package e2e
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/cdc-relay/cdc-relay/internal/event"
+	"github.com/cdc-relay/cdc-relay/test/rig"
+)
+
+// The first start is lock → fence → intent → publication and slot → first
+// checkpoint. The relay is killed in each window between two of them, started
+// again, and has to come to its end: no dead end, no refusal, and every event
+// written from the slot on is there once. The windows are held open from
+// outside: a slot waits for open transactions, a commit for the broker.
+
+// firstStart is a lab whose servers may be held, and two hands to hold them.
+type firstStart struct {
+	*lab
+	held pgx.Tx // a transaction that wrote and is still open
+}
+
+func TestFirstStartKilled(t *testing.T) {
+	shop := newLab(t, ownPostgres(), ownBroker())
+	// What a relay would create at its first start in this cluster is there
+	// already, so that only the pipeline's own windows are left.
+	other := besides(shop)
+	other.stops(other.start())
+	windows := []struct {
+		name string
+		try  func(*firstStart)
+	}{
+		{"before the intent", killedBeforeTheIntent},
+		{"between intent and slot", killedBetweenIntentAndSlot},
+		{"slot made afterwards", killedAndItsSlotMadeAfterwards},
+		{"between slot and checkpoint", killedBetweenSlotAndCheckpoint},
+		{"after the checkpoint", killedAfterTheCheckpoint},
+	}
+	for _, w := range windows { // one after the other: what they hold, they hold for the whole server
+		t.Run(w.name, func(t *testing.T) {
+			w.try(&firstStart{lab: makeLab(t, on(shop))})
+		})
+	}
+}
+
+// holdSlots makes every creation of a slot wait, until letSlots.
+func (f *firstStart) holdSlots() {
+	f.Helper()
+	tx, err := f.db.Begin(f.Context())
+	f.check(err)
+	f.Cleanup(func() { tx.Rollback(context.WithoutCancel(f.Context())) }) //nolint:errcheck // it has ended where the test came that far
+	f.held = tx
+	f.must(tx.Exec(f.ctx(time.Minute), "select txid_current()"))
+}
+
+func (f *firstStart) letSlots() {
+	f.Helper()
+	f.check(f.held.Rollback(f.ctx(time.Minute)))
+}
+
+// slotState is "none", "in the making" or "made".
+func (f *firstStart) slotState() string {
+	f.Helper()
+	return f.ask(`select coalesce((select case when confirmed_flush_lsn is null then 'in the making' else 'made' end
+		from pg_replication_slots where slot_name = $1), 'none')`, f.slot())
+}
+
+func (f *firstStart) slotIs(state string) {
+	f.Helper()
+	f.soon(30*time.Second, "the slot is "+state, func() bool { return f.slotState() == state })
+}
+
+// ends demands that r comes to stream, and that events written from now on, and
+// those the truth has already, arrive exactly once.
+func (f *firstStart) ends(r *rig.Relay) {
+	f.Helper()
+	f.check(r.State(f.ctx(time.Minute), f.pipeline(), "RUNNING"))
+	f.writes("end", 60)
+	f.settled(time.Minute)
+	f.stops(r)
+}
+
+// Killed while it holds the lock and has committed nothing.
+func killedBeforeTheIntent(f *firstStart) {
+	f.Helper()
+	r := f.launch("run")
+	f.soon(time.Minute, "the lock of the first start is taken", func() bool {
+		return f.ask("select count(*)::text from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())") != "0"
+	})
+	f.check(f.kafka.Pause())
+	r.Kill()
+	f.check(f.kafka.Resume())
+	if s := f.saved(); s.Exists() || f.slotState() != "none" {
+		f.Fatalf("the kill came too late: checkpoint %+v, slot %s", s, f.slotState())
+	}
+	f.ends(f.launch("run"))
+}
+
+// Killed while its slot waits for a transaction. The server goes on making the
+// slot for nobody: a relay that starts meanwhile must not take it for a
+// stranger's.
+func killedBetweenIntentAndSlot(f *firstStart) {
+	f.Helper()
+	f.holdSlots()
+	r := f.launch("run")
+	f.logged(r, "publication created", time.Minute)
+	f.slotIs("in the making")
+	r.Kill()
+	if s := f.saved(); s.State != event.StateCreating {
+		f.Fatalf("checkpoint %+v, want the intent", s)
+	}
+	r = f.launch("run")
+	f.check(r.State(f.ctx(time.Minute), f.pipeline(), "STANDBY"))
+	f.letSlots()
+	f.ends(r)
+}
+
+// The same, and nobody starts until the slot was made for nobody.
+func killedAndItsSlotMadeAfterwards(f *firstStart) {
+	f.Helper()
+	f.holdSlots()
+	r := f.launch("run")
+	f.slotIs("in the making")
+	r.Kill()
+	f.letSlots()
+	f.slotIs("made")
+	f.writes("meanwhile", 40)
+	f.ends(f.launch("run"))
+}
+
+// Killed with the slot there and the first checkpoint not.
+func killedBetweenSlotAndCheckpoint(f *firstStart) {
+	f.Helper()
+	f.holdSlots()
+	r := f.launch("run")
+	f.slotIs("in the making")
+	f.check(f.kafka.Pause())
+	f.letSlots()
+	f.slotIs("made")
+	f.writes("meanwhile", 40)
+	r.Kill()
+	f.check(f.kafka.Resume())
+	if s := f.saved(); s.State != event.StateCreating {
+		f.Fatalf("checkpoint %+v, want the intent", s)
+	}
+	f.ends(f.launch("run"))
+}
+
+// Killed with the first checkpoint there and the slot not taken yet, and once
+// more as soon as it is taken.
+func killedAfterTheCheckpoint(f *firstStart) {
+	f.Helper()
+	r := f.launch("run")
+	f.logged(r, "safe_lsn=", time.Minute) // of "slot created", the last line of the first start
+	r.Kill()
+	f.writes("meanwhile", 40)
+	r = f.launch("run")
+	f.logged(r, "slot taken", time.Minute)
+	r.Kill()
+	f.ends(f.launch("run"))
+}
+
+// Two relays make the first start of the same pipeline at the same time: one
+// makes it, the other stands by, and takes over.
+func TestTwoFirstStartsAtOnce(t *testing.T) {
+	l := newLab(t)
+	a, b := l.launch("run"), l.launch("run")
+	l.check(a.Ready(l.ctx(time.Minute)))
+	l.check(b.Ready(l.ctx(time.Minute)))
+	l.soon(time.Minute, "one of them streams", func() bool { return l.sender() != "" })
+	l.writes("a", 60)
+	l.delivered(l.reader(), 60, time.Minute)
+	first, second := a, b
+	if strings.Contains(b.Log(), "msg=streaming") {
+		first, second = b, a
+	}
+	l.check(first.State(l.ctx(10*time.Second), l.pipeline(), "RUNNING"))
+	l.check(second.State(l.ctx(10*time.Second), l.pipeline(), "STANDBY"))
+	first.Kill()
+	l.check(second.State(l.ctx(30*time.Second), l.pipeline(), "RUNNING"))
+	l.writes("bb", 60)
+	l.settled(time.Minute)
+	l.stops(second)
+}

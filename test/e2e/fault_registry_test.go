@@ -1,0 +1,148 @@
+package e2e
+
+import (
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cdc-relay/cdc-relay/test/rig"
+	"github.com/cdc-relay/cdc-relay/test/stack"
+)
+
+// door is an address of its own in front of a server: shut, it refuses
+// connections and cuts those there are; open, it passes them on. The port stays
+// bound all along, so nobody else gets it.
+type door struct {
+	to     string
+	socket *os.File
+	addr   string
+
+	mu    sync.Mutex
+	l     net.Listener
+	conns []net.Conn
+	tasks sync.WaitGroup
+}
+
+// newDoor makes a door that is shut.
+func newDoor(l *lab, to string) *door {
+	l.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	l.check(err)
+	syscall.CloseOnExec(fd)
+	d := &door{to: to, socket: os.NewFile(uintptr(fd), "door")}
+	l.Cleanup(func() {
+		d.shut()
+		d.tasks.Wait()
+		d.socket.Close() //nolint:errcheck // the test is over
+	})
+	l.check(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	name, err := syscall.Getsockname(fd)
+	l.check(err)
+	d.addr = (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: name.(*syscall.SockaddrInet4).Port}).String()
+	return d
+}
+
+// open lets connections pass.
+func (d *door) open(l *lab) {
+	l.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l.check(syscall.Listen(int(d.socket.Fd()), 64))
+	ln, err := net.FileListener(d.socket) // a copy of the descriptor
+	l.check(err)
+	d.l = ln
+	d.tasks.Go(func() {
+		for {
+			in, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", d.to)
+			if err != nil {
+				in.Close() //nolint:errcheck // nobody is behind the door
+				continue
+			}
+			d.mu.Lock()
+			d.conns = append(d.conns, in, out)
+			d.mu.Unlock()
+			d.tasks.Go(func() { pass(in, out) })
+			d.tasks.Go(func() { pass(out, in) })
+		}
+	})
+}
+
+func pass(to, from net.Conn) {
+	io.Copy(to, from) //nolint:errcheck // either end may end it
+	to.Close()        //nolint:errcheck // the second time it is closed already
+	from.Close()      //nolint:errcheck // as above
+}
+
+// shut refuses and cuts connections, for good: a socket that listened cannot be
+// made to refuse again without giving the port away.
+func (d *door) shut() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.l == nil {
+		return
+	}
+	_ = syscall.Shutdown(int(d.socket.Fd()), syscall.SHUT_RDWR) // wakes Accept, refuses from now on
+	d.l.Close()                                                 //nolint:errcheck // as above
+	for _, c := range d.conns {
+		c.Close() //nolint:errcheck // as above
+	}
+	d.l, d.conns = nil, nil
+}
+
+// behind puts a door in front of the registry.
+func behind(d **door) setup {
+	return func(l *lab, c *rig.Config) {
+		if l.sr == nil {
+			l.sr = stack.Registry(l.T)
+		}
+		u, err := url.Parse(l.sr.URL())
+		l.check(err)
+		*d = newDoor(l, u.Host)
+		u.Host = (*d).addr
+		c.Registry = u.String()
+	}
+}
+
+// Without the registry nothing can be framed: a relay that starts says which
+// registry it cannot reach, asks again, and starts when it is there. Once it
+// streams it needs no registry any more.
+func TestRegistryDown(t *testing.T) {
+	var d *door
+	l := newLab(t, behind(&d))
+	r := l.launch("run")
+	line := l.logged(r, "not ready to start, trying again", 30*time.Second)
+	for _, want := range []string{d.addr, "it cannot be reached", "connection refused"} {
+		if !strings.Contains(line, want) {
+			t.Errorf("the log does not say %q: %s", want, line)
+		}
+	}
+	if code := l.readyCode(r); code != 503 {
+		t.Errorf("/readyz without the registry: %d, want 503", code)
+	}
+	d.open(l)
+	l.check(r.Ready(l.ctx(30 * time.Second)))
+	l.writes("a", 50)
+	l.delivered(l.reader(), 50, time.Minute)
+
+	d.shut()
+	l.writes("bb", 200)
+	l.settled(time.Minute)
+	if n := l.restarts(r); n != 0 {
+		t.Errorf("without the registry the relay started again %d times:\n%s", n, r.Log())
+	}
+	l.stops(r)
+
+	r = l.launch("run")
+	l.logged(r, "it cannot be reached", 30*time.Second)
+	l.stops(r) // it may be told to stop while it waits
+}
