@@ -133,7 +133,7 @@ const mavenPlugin = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:"
 func (c *cache) maven(ctx context.Context, dir, goal string, args ...string) error {
 	mvn, err := exec.LookPath("mvn")
 	if err != nil {
-		return fmt.Errorf("Maven is not installed: %w", err)
+		return fmt.Errorf("%w: no Maven: %w", errUnavailable, err)
 	}
 	// Maven's local repository is not safe against parallel writers.
 	unlock, err := c.lock(ctx, "maven-repository")
@@ -145,7 +145,7 @@ func (c *cache) maven(ctx context.Context, dir, goal string, args ...string) err
 	cmd := exec.CommandContext(ctx, mvn, all...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("mvn %s: %w\n%s", strings.Join(all, " "), err, out)
+		return fmt.Errorf("%w: mvn %s: %w\n%s", errUnavailable, strings.Join(all, " "), err, out)
 	}
 	return nil
 }

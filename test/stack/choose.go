@@ -25,12 +25,16 @@ const (
 	installVariable   = "CDC_RELAY_TEST_INSTALL"
 )
 
-// way is one way to get a part. Of several, the first whose start succeeds is
-// taken; the part keeps to it afterwards.
+// way is one way to get a part.
 type way[T any] struct {
 	kind, why string
 	start     func(context.Context) (T, error)
 }
+
+// errUnavailable marks what a machine lacks: a program, a download. Only then is
+// the next way tried. A part that is there and fails is an error: falling to
+// another kind would hide it, and at last run the tests against an imitation.
+var errUnavailable = errors.New("not to be had here")
 
 // machine is what was found out about this machine, once each.
 type machine struct {
@@ -70,7 +74,7 @@ func (s *Stack) javaHere(ctx context.Context) error {
 func javaAndMaven(ctx context.Context) error {
 	_, err := findJava(ctx)
 	if _, lookErr := exec.LookPath("mvn"); lookErr != nil {
-		err = errors.Join(err, fmt.Errorf("Maven is not installed: %w", lookErr))
+		err = errors.Join(err, fmt.Errorf("no Maven: %w", lookErr))
 	}
 	return err
 }
@@ -118,28 +122,40 @@ func (s *Stack) install(ctx context.Context, alternatives ...string) error {
 	return errors.Join(errs...)
 }
 
-// firstOf tries the ways in order and says what was chosen and why, once.
-func firstOf[T any](ctx context.Context, s *Stack, part string, ways []way[T]) (got T, chosen string, err error) {
+// firstOf takes the first way that the machine has, and says once what was
+// chosen and why.
+func firstOf[T any](ctx context.Context, s *Stack, part string, ways []way[T]) (got T, err error) {
 	var errs []error
 	for _, w := range ways {
 		start := time.Now()
 		got, err = w.start(ctx)
 		if err == nil {
 			s.sayOnce(part+w.kind, "%s: %s, because %s (up in %.1f s)", part, w.kind, w.why, time.Since(start).Seconds())
-			return got, w.kind, nil
+			return got, nil
 		}
 		errs = append(errs, fmt.Errorf("%s by %s: %w", part, w.kind, err))
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || !errors.Is(err, errUnavailable) && !errors.Is(err, errors.ErrUnsupported) {
 			break
 		}
 		if len(ways) > 1 {
-			s.out.line("%s: %s is no way here: %s", part, w.kind, firstLine(err))
+			s.sayOnce("no "+part+w.kind, "%s: not %s: %s", part, w.kind, firstLine(err))
 		}
 	}
 	if len(errs) == 0 {
 		errs = append(errs, fmt.Errorf("no way to get a %s on this machine: README.md in test/stack lists them", part))
 	}
-	return got, "", errors.Join(errs...)
+	return got, errors.Join(errs...)
+}
+
+// needs asks a condition before a start. It is asked only when the way's turn
+// comes, because Java may be installed by asking.
+func needs[T any](condition func(context.Context) error, start func(context.Context) (T, error)) func(context.Context) (T, error) {
+	return func(ctx context.Context) (got T, _ error) {
+		if err := condition(ctx); err != nil {
+			return got, fmt.Errorf("%w: %w", errUnavailable, err)
+		}
+		return start(ctx)
+	}
 }
 
 func firstLine(err error) string {
@@ -160,11 +176,11 @@ func (s *Stack) sayOnce(key, format string, args ...any) {
 
 // brokerWays lists the ways to a broker. external is left out where an own one
 // is asked for that may be stopped.
-func (s *Stack) brokerWays(ctx context.Context, c brokerConfig, own bool) ([]way[*Kafka], error) {
+func (s *Stack) brokerWays(c brokerConfig, own bool) ([]way[*Kafka], error) {
 	all := map[string]way[*Kafka]{
 		"external": {start: func(ctx context.Context) (*Kafka, error) { return externalBroker(ctx) }},
-		"redpanda": {start: func(ctx context.Context) (*Kafka, error) { return s.newRedpanda(ctx, c) }},
-		"apache":   {start: func(ctx context.Context) (*Kafka, error) { return s.newApache(ctx, c) }},
+		"redpanda": {start: needs(s.engineHere, func(ctx context.Context) (*Kafka, error) { return s.newRedpanda(ctx, c) })},
+		"apache":   {start: needs(s.javaHere, func(ctx context.Context) (*Kafka, error) { return s.newApache(ctx, c) })},
 		"embedded": {start: func(ctx context.Context) (*Kafka, error) { return s.newEmbedded(ctx, c) }},
 	}
 	var ways []way[*Kafka]
@@ -188,12 +204,8 @@ func (s *Stack) brokerWays(ctx context.Context, c brokerConfig, own bool) ([]way
 		add(kind, "the environment says so")
 		return ways, nil
 	}
-	if s.engineHere(ctx) == nil {
-		add("redpanda", "a container engine answers")
-	}
-	if s.javaHere(ctx) == nil {
-		add("apache", "Java and Maven are here")
-	}
+	add("redpanda", "a container engine answers")
+	add("apache", "Java and Maven are here")
 	add("embedded", "there is no container engine and no Java with Maven that could be used")
 	return ways, nil
 }
@@ -212,7 +224,7 @@ func externalBroker(ctx context.Context) (*Kafka, error) {
 }
 
 // registryWays follow the broker's: a Redpanda brings its registry.
-func (s *Stack) registryWays(ctx context.Context, own bool) ([]way[*SR], error) {
+func (s *Stack) registryWays(own bool) ([]way[*SR], error) {
 	if url := strings.TrimSuffix(os.Getenv(registryVariable), "/"); url != "" && !own {
 		return []way[*SR]{{"external", "the environment says so", func(ctx context.Context) (*SR, error) {
 			if err := registryReady(ctx, url, func() error { return nil }); err != nil {
@@ -221,22 +233,22 @@ func (s *Stack) registryWays(ctx context.Context, own bool) ([]way[*SR], error) 
 			return &SR{info: RegistryInfo{URL: url, Kind: "external"}, server: foreignRegistry{}}, nil
 		}}}, nil
 	}
-	brokers, err := s.brokerWays(ctx, brokerConfig{brokers: 1}, true)
+	apicurio := way[*SR]{"apicurio", "Java and Maven are here", needs(s.javaHere, s.newApicurio)}
+	brokers, err := s.brokerWays(brokerConfig{brokers: 1}, false)
 	if err != nil {
 		return nil, err
 	}
 	var ways []way[*SR]
 	for _, b := range brokers {
-		w := way[*SR]{kind: b.kind, why: b.why}
 		switch b.kind {
 		case "redpanda":
-			w.start = func(ctx context.Context) (*SR, error) { return s.redpandaRegistry(ctx, own) }
-		case "apache":
-			w.kind, w.start = "apicurio", s.newApicurio
+			start := func(ctx context.Context) (*SR, error) { return s.redpandaRegistry(ctx, own) }
+			ways = append(ways, way[*SR]{b.kind, "the broker brings it", needs(s.engineHere, start)})
+		case "embedded":
+			ways = append(ways, way[*SR]{b.kind, b.why, s.newEmbeddedRegistry})
 		default:
-			w.start = s.newEmbeddedRegistry
+			ways = append(ways, apicurio)
 		}
-		ways = append(ways, w)
 	}
 	return ways, nil
 }
@@ -256,7 +268,7 @@ func (s *Stack) redpandaRegistry(ctx context.Context, own bool) (*SR, error) {
 		return nil, err
 	}
 	if k.info.Registry == "" {
-		return nil, fmt.Errorf("the broker is %s and brings no registry", k.info.Kind)
+		return nil, fmt.Errorf("%w: the broker is %s and brings no registry", errUnavailable, k.info.Kind)
 	}
 	return &SR{info: RegistryInfo{URL: strings.TrimSuffix(k.info.Registry, "/"), Kind: k.info.Kind}, server: foreignRegistry{}}, nil
 }
@@ -298,20 +310,16 @@ func (s *Stack) postgresWays(ctx context.Context, c pgConfig, own bool) ([]way[*
 		}
 	}
 	v := version
-	if wish == "maven" || s.javaHere(ctx) == nil {
-		add("maven", "Maven has its programs", func(ctx context.Context) (*PG, error) {
-			bin, err := s.cache.mavenPostgres(ctx, v)
-			if err != nil {
-				return nil, err
-			}
-			return s.newPGProcess(ctx, "maven", bin, v, c)
-		})
-	}
-	if wish == "container" || s.engineHere(ctx) == nil {
-		add("container", "a container engine answers", func(ctx context.Context) (*PG, error) {
-			return s.newPGContainer(ctx, v, c)
-		})
-	}
+	add("maven", "Maven has its programs", needs(s.javaHere, func(ctx context.Context) (*PG, error) {
+		bin, err := s.cache.mavenPostgres(ctx, v)
+		if err != nil {
+			return nil, err
+		}
+		return s.newPGProcess(ctx, "maven", bin, v, c)
+	}))
+	add("container", "a container engine answers", needs(s.engineHere, func(ctx context.Context) (*PG, error) {
+		return s.newPGContainer(ctx, v, c)
+	}))
 	if mayInstall() == nil {
 		add("installed", "its package can be installed", func(ctx context.Context) (*PG, error) {
 			return s.packagePostgres(ctx, c)

@@ -73,7 +73,7 @@ func (s *Stack) newBox(ctx context.Context, ports ...string) (*box, error) {
 	})
 	if err != nil {
 		b.release()
-		return nil, fmt.Errorf("container engine: %w", err)
+		return nil, fmt.Errorf("%w: container engine: %w", errUnavailable, err)
 	}
 	return b, nil
 }
@@ -141,6 +141,14 @@ func (b *box) close() error {
 	return errors.Join(err, b.client.Close())
 }
 
+// notMade marks the failure to make a container at all: its image cannot be had.
+func notMade(missing bool, err error) error {
+	if err != nil && missing {
+		return fmt.Errorf("%w: %w", errUnavailable, err)
+	}
+	return err
+}
+
 // pgContainer runs the official image, by testcontainers' module.
 type pgContainer struct {
 	*box
@@ -169,7 +177,7 @@ func (s *Stack) newPGContainer(ctx context.Context, version int, c pgConfig) (*P
 		if ctr != nil {
 			b.ctr = ctr
 		}
-		return err
+		return notMade(ctr == nil, err)
 	})
 	pg := &PG{own: true, running: true, info: PGInfo{
 		Address: fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", b.ports["5432/tcp"].addr()),
@@ -243,7 +251,7 @@ func (s *Stack) newRedpanda(ctx context.Context, c brokerConfig) (*Kafka, error)
 			b.ctr = ctr
 		}
 		if err != nil {
-			return err
+			return notMade(ctr == nil, err)
 		}
 		if p.info.Bootstrap, err = ctr.KafkaSeedBroker(ctx); err != nil {
 			return err

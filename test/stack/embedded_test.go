@@ -2,6 +2,7 @@ package stack
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -145,4 +146,74 @@ func TestOwnWishesAreKept(t *testing.T) {
 	if _, _, err := s.NewPostgres(t.Context(), Version(13)); err == nil || !strings.Contains(err.Error(), "13") {
 		t.Errorf("a version that is none: %v", err)
 	}
+}
+
+// TestOnlyWhatIsMissingIsReplaced: the next way is for what a machine lacks. A
+// part that is there and fails must not turn the tests into tests of another.
+func TestOnlyWhatIsMissingIsReplaced(t *testing.T) {
+	t.Parallel()
+	broken, missing := errors.New("broken"), errors.New("missing")
+	tests := []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"missing", fmt.Errorf("%w: %w", errUnavailable, missing), "second"},
+		{"cannot do it", errors.ErrUnsupported, "second"},
+		{"broken", broken, ""},
+	}
+	for _, test := range tests {
+		s, lines := ownStack(t)
+		got, err := firstOf(t.Context(), s, "part", []way[string]{
+			{"a", "it is first", func(context.Context) (string, error) { return "", test.err }},
+			{"b", "a is missing", func(context.Context) (string, error) { return "second", nil }},
+		})
+		if got != test.want || (err == nil) != (test.want != "") {
+			t.Errorf("%s: got %q, %v", test.name, got, err)
+		}
+		if said := strings.Contains(lines.String(), "part: b, because a is missing"); said != (test.want != "") {
+			t.Errorf("%s: said %s", test.name, lines)
+		}
+	}
+}
+
+// TestExternalPartsAreTaken gives one stack the addresses of another's parts.
+func TestExternalPartsAreTaken(t *testing.T) {
+	t.Setenv(brokerVariable, "embedded")
+	owner, _ := ownStack(t)
+	k, err := owner.sharedBroker(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := owner.sharedRegistry(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pg := Postgres(t)
+	t.Setenv(brokerVariable, "")
+	t.Setenv(bootstrapVariable, k.Bootstrap())
+	t.Setenv(registryVariable, r.URL()+"/")
+	t.Setenv(postgresVariable, pg.URL("postgres"))
+	t.Setenv(Variable, "")
+	s, err := Start(t.Context(), Options{}, t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		checkCompatibility(t, r) // Close ended nothing of others
+	}()
+	if s.Kafka().Kind() != "external" || s.Kafka().Bootstrap() != k.Bootstrap() || s.Registry().URL() != r.URL() {
+		t.Fatalf("got %+v", s.State())
+	}
+	if db := s.Postgres().Database(t); s.Postgres().Version() != pg.Version() || query(t, db, "select 'x'") != "x" {
+		t.Fatalf("got %+v", s.State().Postgres)
+	}
+	if err := s.Postgres().Kill(); !errors.Is(err, ErrNotOwned) {
+		t.Fatalf("Kill: %v", err)
+	}
+	topic := s.Kafka().Topic(t, 1, nil)
+	produce(t, s.Kafka().Bootstrap(), topic, "x")
 }

@@ -33,7 +33,7 @@ func findJava(ctx context.Context) (java, error) {
 	}
 	path, err := exec.LookPath(path)
 	if err != nil {
-		return java{}, fmt.Errorf("Java is not installed: %w", err)
+		return java{}, fmt.Errorf("no Java: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()

@@ -33,7 +33,7 @@ PYTHONPATH="$here/lib${PYTHONPATH:+:$PYTHONPATH}" PYTHONDONTWRITEBYTECODE=1 exec
 func (s *Stack) Python(ctx context.Context) (string, error) {
 	python, err := exec.LookPath("python3")
 	if err != nil {
-		return "", fmt.Errorf("Python is not installed: %w", err)
+		return "", fmt.Errorf("no Python: %w", err)
 	}
 	version, err := exec.CommandContext(ctx, python, "-c",
 		"import sys; print(sys.version, sys.executable); sys.exit(sys.version_info < (3, 11))").Output()

@@ -15,7 +15,8 @@ func register(t *testing.T, r *SR, subject, schema string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := &http.Client{Timeout: 20 * time.Second}
+	// A connection of its own: a kept one ends with the registry's Stop.
+	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := call(t.Context(), client, http.MethodPost, r.URL()+"/subjects/"+subject+"/versions", string(body))
 	if err != nil && !strings.Contains(err.Error(), "409 Conflict") {
 		t.Fatalf("register: %v (%s)", err, answer)

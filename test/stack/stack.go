@@ -215,7 +215,7 @@ func (s *Stack) postgres(ctx context.Context, c pgConfig, own bool) (*PG, func()
 	if err != nil {
 		return nil, nil, err
 	}
-	p, _, err := firstOf(ctx, s, "PostgreSQL", ways)
+	p, err := firstOf(ctx, s, "PostgreSQL", ways)
 	if err != nil {
 		return nil, nil, fmt.Errorf("start PostgreSQL: %w", err)
 	}
@@ -256,11 +256,11 @@ func (s *Stack) broker(ctx context.Context, c brokerConfig, own bool) (*Kafka, f
 	if g := s.given.Kafka; !own && g != nil {
 		return &Kafka{info: *g, server: foreign{}}, func() error { return nil }, nil
 	}
-	ways, err := s.brokerWays(ctx, c, own)
+	ways, err := s.brokerWays(c, own)
 	if err != nil {
 		return nil, nil, err
 	}
-	k, _, err := firstOf(ctx, s, "broker", ways)
+	k, err := firstOf(ctx, s, "broker", ways)
 	if err != nil {
 		return nil, nil, fmt.Errorf("start the broker: %w", err)
 	}
@@ -292,11 +292,11 @@ func (s *Stack) registry(ctx context.Context, own bool) (*SR, func() error, erro
 	if g := s.given.Registry; !own && g != nil {
 		return &SR{info: *g, server: foreignRegistry{}}, func() error { return nil }, nil
 	}
-	ways, err := s.registryWays(ctx, own)
+	ways, err := s.registryWays(own)
 	if err != nil {
 		return nil, nil, err
 	}
-	r, _, err := firstOf(ctx, s, "registry", ways)
+	r, err := firstOf(ctx, s, "registry", ways)
 	if err != nil {
 		return nil, nil, fmt.Errorf("start the registry: %w", err)
 	}
