@@ -261,3 +261,31 @@ func (r *Relay) RSS() (int64, error) { return statusBytes(r.PID(), "VmRSS:") }
 
 // Usage is what the process has taken from the machine so far.
 func (r *Relay) Usage() (Usage, error) { return UsageOf(r.PID()) }
+
+// Events is how many events the pipeline's checkpoint in Kafka counts, since
+// its first start.
+func (r *Relay) Events(ctx context.Context, pipeline string) (int, error) {
+	addr, err := r.Addr(ctx)
+	if err != nil {
+		return 0, err
+	}
+	body, _, err := get(ctx, "http://"+addr+"/readyz")
+	if err != nil {
+		return 0, err
+	}
+	var s struct {
+		Pipelines []struct {
+			Name       string
+			Checkpoint struct{ Events int }
+		}
+	}
+	if err := json.Unmarshal(body, &s); err != nil {
+		return 0, err
+	}
+	for _, p := range s.Pipelines {
+		if p.Name == pipeline {
+			return p.Checkpoint.Events, nil
+		}
+	}
+	return 0, fmt.Errorf("no pipeline %q in %s", pipeline, body)
+}
