@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cdc-relay/cdc-relay/internal/event"
 	"github.com/cdc-relay/cdc-relay/internal/fleet"
 )
 
@@ -12,6 +13,23 @@ func (a *app) slots() *cobra.Command {
 	c := &cobra.Command{Use: "slots", Short: "List, keep, take over or replace replication slots"}
 	c.AddCommand(a.slotsList(), a.slotsAnchor(), a.slotsAdopt(), a.slotsRecreate())
 	return c
+}
+
+// slotJSON is one slot as `slots list -o json` prints it.
+type slotJSON struct {
+	Slot           string    `json:"slot"`
+	Database       string    `json:"database"`
+	Plugin         string    `json:"plugin"`
+	Pipeline       string    `json:"pipeline"`   // "" a stranger's; "x anchor y" an anchor of x
+	ActivePID      int       `json:"active_pid"` // 0: nobody streams from it
+	ConfirmedFlush event.LSN `json:"confirmed_flush_lsn"`
+	RestartLSN     event.LSN `json:"restart_lsn"`
+	Retained       int64     `json:"retained_bytes"`
+	WALStatus      string    `json:"wal_status"`
+	Invalid        string    `json:"invalid"` // why it is; "" sound
+	Temporary      bool      `json:"temporary"`
+	Failover       bool      `json:"failover"`
+	Synced         bool      `json:"synced"`
 }
 
 func (a *app) slotsList() *cobra.Command {
@@ -27,7 +45,11 @@ func (a *app) slotsList() *cobra.Command {
 				return err
 			}
 			if a.output == "json" {
-				return a.json(slots)
+				out := make([]slotJSON, len(slots))
+				for i, s := range slots {
+					out[i] = slotJSON{s.Name, s.Database, s.Plugin, f.Owner(s.Name), s.ActivePID, s.ConfirmedFlush, s.RestartLSN, s.Retained, s.WALStatus, s.Invalid, s.Temporary, s.Failover, s.Synced}
+				}
+				return a.json(out)
 			}
 			var rows [][]any
 			for _, s := range slots {

@@ -17,7 +17,7 @@ func (a *app) topics() *cobra.Command {
 				return err
 			}
 			created, specs, err := f.ApplyTopics(cmd.Context())
-			var rows [][]any
+			var out []topic
 			for _, s := range specs {
 				state := "exists"
 				if slices.Contains(created, s.Name) {
@@ -25,10 +25,10 @@ func (a *app) topics() *cobra.Command {
 				} else if err != nil {
 					state = "not created"
 				}
-				rows = append(rows, []any{s.Name, s.Partitions, state})
+				out = append(out, topic{s.Name, s.Partitions, state})
 			}
-			if terr := a.table("TOPIC PARTITIONS STATE", rows); terr != nil {
-				return terr
+			if perr := a.printTopics(out); perr != nil {
+				return perr
 			}
 			if err != nil {
 				return fmt.Errorf("create topics: %w", err)
@@ -37,4 +37,23 @@ func (a *app) topics() *cobra.Command {
 		},
 	})
 	return c
+}
+
+// topic is one topic as `topics apply` prints it. Partitions are those it would
+// be created with.
+type topic struct {
+	Name       string `json:"topic"`
+	Partitions int    `json:"partitions"`
+	State      string `json:"state"` // created, exists, not created
+}
+
+func (a *app) printTopics(all []topic) error {
+	if a.output == "json" {
+		return a.json(all)
+	}
+	var rows [][]any
+	for _, t := range all {
+		rows = append(rows, []any{t.Name, t.Partitions, t.State})
+	}
+	return a.table("TOPIC PARTITIONS STATE", rows)
 }

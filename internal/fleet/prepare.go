@@ -193,7 +193,7 @@ func (u *unit) resolve(ctx context.Context, known schemaIDs) error {
 	}
 	ids, err := u.ids.Resolve(ctx, wants, u.Config.Environment.MayCreate())
 	if err != nil {
-		return fmt.Errorf("resolve schemas: %w", err)
+		return err
 	}
 	for i, w := range wants {
 		known.add(w, ids[i])

@@ -81,8 +81,17 @@ func (f *Fleet) Anchor(ctx context.Context, pipeline, name string) (string, even
 		return "", 0, &UsageError{err.Error()}
 	}
 	src := replication.New(f.unit(p).source())
+	defer func() { _ = src.Close(context.WithoutCancel(ctx)) }() // what counts was done or failed
+	slots, err := src.ListSlots(ctx)
+	if err != nil {
+		return "", 0, named(p.Name, err)
+	}
+	if i := slices.IndexFunc(slots, func(s replication.SlotInfo) bool { return s.Name == slot }); i >= 0 {
+		return "", 0, event.Refusef("cdc-relay slots anchor ANOTHER_NAME, or take this one away first: cdc-relay slots anchor "+name+" --drop",
+			"pipeline %s has an anchor %q already (slot %s, at %s)", p.Name, name, slot, slots[i].ConfirmedFlush)
+	}
 	at, err := src.CopySlot(ctx, p.Slot, slot, false)
-	return slot, at, errors.Join(err, src.Close(context.WithoutCancel(ctx)))
+	return slot, at, err
 }
 
 // Unanchor drops an anchor, so that Postgres may forget the log it kept.
