@@ -61,6 +61,7 @@ type Sink struct {
 	usable    bool
 	identity  event.Saved
 	msg       message
+	concerns  []string // about the topics; said at the fence, who only looks need not hear them
 	warned    map[string]bool
 
 	// Kept over Close.
@@ -120,6 +121,9 @@ func (s *Sink) Fence(ctx context.Context) error {
 		if err := s.open(ctx); err != nil {
 			return err
 		}
+	}
+	for _, text := range s.concerns {
+		s.warnOnce(text)
 	}
 	s.dropProducers()
 	for i := range s.opt.IDs {

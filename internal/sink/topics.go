@@ -9,7 +9,8 @@ import (
 )
 
 // learn asks about the checkpoint topic and the topics of the contract, refuses
-// what cannot work, and keeps their limits.
+// what cannot work, and keeps their limits, and what there is to warn of for the
+// fence.
 func (s *Sink) learn(ctx context.Context) error {
 	names := append([]string{s.opt.CheckpointTopic}, s.opt.Topics...)
 	for name := range s.tight {
@@ -32,9 +33,7 @@ func (s *Sink) learn(ctx context.Context) error {
 		}
 	}
 	more, err := kafka.CheckTopics(all)
-	for _, w := range append(warnings, more...) {
-		s.warnOnce(w)
-	}
+	s.concerns = append(warnings, more...)
 	if err != nil {
 		return err
 	}
