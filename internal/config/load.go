@@ -97,10 +97,12 @@ func (l loader) parse(c *collector, at Place, path, name string) *node {
 	c.file(name)
 	data, err := l.read(name)
 	if err != nil {
-		if at.File == "" {
-			at = Place{File: name}
+		do, what := "check the name; it is taken relative to the folder of the file that names it", name+" cannot be read"
+		if at.File == "" { // named on the command line
+			at, what = Place{File: name}, "it cannot be read"
+			do = "check the name given with -c (default cdc-relay.yaml in this folder), or write one to start from: cdc-relay config init " + name
 		}
-		c.add(at, path, "check the name; it is taken relative to the folder of the file that names it", "%s cannot be read: %v", name, err)
+		c.add(at, path, do, "%s: %v", what, err)
 		return nil
 	}
 	p := &parser{collector: c, file: name, expand: expander{l.lookup, l.read}}

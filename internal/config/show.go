@@ -44,6 +44,9 @@ func (s shower) line(depth int, key, value, path string) {
 
 func (s shower) origin(path string) string {
 	n := s.cfg.from[path]
+	if stem, ok := strings.CutSuffix(path, ".preset"); ok && n == nil {
+		n = s.cfg.from[stem] // the short form, mapping: native
+	}
 	if n == nil {
 		return Place{}.String()
 	}
