@@ -42,7 +42,7 @@ appender.out.layout.pattern=%d{HH:mm:ss.SSS} %p %c{1} %m%n
 //
 // A cluster whose brokers may be killed has a controller of its own beside them,
 // and a killed broker is started again only after the controller fenced it.
-// Otherwise commits are lost (seen on 4.4.0, three of ten kills right after a
+// Otherwise commits are lost (seen on 4.4.0, five of nine kills right after a
 // commit): a broker that restarts sooner than its session ends leads its
 // partitions by old metadata, its transaction coordinator tries to write the
 // markers that the kill prevented, is fenced while it tries, takes "no leader"
