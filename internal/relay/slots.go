@@ -17,6 +17,9 @@ func (p *Pipeline) Adopt(ctx context.Context) (adopted event.Saved, err error) {
 	if err != nil {
 		return event.Saved{}, err
 	}
+	if err := inUse(facts); err != nil {
+		return event.Saved{}, err
+	}
 	if err := p.Guards.Adopt(facts); err != nil {
 		return event.Saved{}, err
 	}
@@ -43,6 +46,15 @@ func (p *Pipeline) Adopt(ctx context.Context) (adopted event.Saved, err error) {
 	return saved, nil
 }
 
+// inUse refuses a slot that somebody streams from: a one-shot command does not
+// wait for them to let go, as a standby does.
+func inUse(facts event.Facts) error {
+	if facts.Slot.ActivePID == 0 {
+		return nil
+	}
+	return event.Refusef("stop the relay that streams from it", "slot %s is in use (walsender pid %d)", facts.Slot.Name, facts.Slot.ActivePID)
+}
+
 // Gap is what `slots recreate` gives up: changes from From on were never
 // published, and the new slot begins at To.
 type Gap struct {
@@ -60,8 +72,8 @@ func (p *Pipeline) Recreate(ctx context.Context) (Gap, error) {
 	if err != nil {
 		return Gap{}, err
 	}
-	if facts.Slot.ActivePID != 0 {
-		return Gap{}, event.Refusef("stop the relay that streams from it", "slot %s is in use (walsender pid %d)", facts.Slot.Name, facts.Slot.ActivePID)
+	if err := inUse(facts); err != nil {
+		return Gap{}, err
 	}
 	unlock, err := p.Source.LockFirst(ctx)
 	if err != nil {
