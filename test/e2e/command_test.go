@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -27,9 +28,16 @@ func (l *lab) run(args ...string) *command {
 // bare runs cdc-relay with exactly these arguments, in the lab's folder.
 func (l *lab) bare(args ...string) *command {
 	l.Helper()
+	return l.with(nil, args...)
+}
+
+// with runs cdc-relay with these variables besides those of the test.
+func (l *lab) with(env []string, args ...string) *command {
+	l.Helper()
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(l.ctx(time.Minute), binary, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = l.dir, &out, &errs
+	cmd.Env = append(os.Environ(), env...)
 	err := cmd.Run()
 	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
 		l.Fatalf("%v: %v", args, err)

@@ -199,6 +199,8 @@ func (n *lane) contents(t *tape) {
 type tape struct {
 	records         []*kgo.Record // of partition 0 first, each in order
 	commits, aborts int           // markers
+	perTx           []int         // records of each committed transaction; for one partition
+	sinceMarker     int
 }
 
 // tape reads a topic to the end it has when the call begins. Aborted records
@@ -236,6 +238,7 @@ func (l *lab) tape(topic string) *tape {
 func (t *tape) note(l *lab, r *kgo.Record) {
 	if !r.Attrs.IsControl() {
 		t.records = append(t.records, r)
+		t.sinceMarker++
 		return
 	}
 	var k kmsg.ControlRecordKey
@@ -243,9 +246,11 @@ func (t *tape) note(l *lab, r *kgo.Record) {
 	switch k.Type {
 	case kmsg.ControlRecordKeyTypeCommit:
 		t.commits++
+		t.perTx = append(t.perTx, t.sinceMarker)
 	case kmsg.ControlRecordKeyTypeAbort:
 		t.aborts++
 	}
+	t.sinceMarker = 0
 }
 
 func (t *tape) ids() []string {
