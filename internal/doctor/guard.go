@@ -45,9 +45,12 @@ var (
 			return "role " + f.Role + " may replicate"
 		}},
 	}
+	// A changed publication ends the walsender at the first row that was written
+	// without it: it is the news, not that the slot is not held.
 	source = []check{
 		{"tables", tables, tablesGood},
 		{"publication", publication, publicationGood},
+		{"publication identity", publicationSame, nil},
 	}
 	history = []check{{"timeline", timeline, timelineGood}}
 	slot    = []check{
@@ -60,7 +63,6 @@ var (
 		{"slot position", slotAhead, nil},
 	}
 	stream = []check{
-		{"publication identity", publicationSame, nil},
 		{"stream options", options, nil},
 		{"synchronous replication", synchronous, nil},
 	}

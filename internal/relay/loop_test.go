@@ -34,6 +34,7 @@ type rig struct {
 	commit func(context.Context, *event.Batch) error // before the batch lands
 	watch  chan error
 	opened func() // each Take
+	broken error  // of Next
 }
 
 func newRig(t *testing.T) *rig {
@@ -121,6 +122,9 @@ func (f *fakeSource) Take(context.Context) error {
 func (f *fakeSource) Resume(event.Checkpoint) error { return nil }
 
 func (f *fakeSource) Next(m *event.Msg) error {
+	if f.broken != nil {
+		return f.broken
+	}
 	select { // what is there goes first
 	case *m = <-f.msgs:
 	default:

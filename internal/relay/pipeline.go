@@ -35,6 +35,7 @@ const (
 	// library's present call (0.5 s) and for the ends of the connections.
 	serverWithin  = 4 * time.Second
 	closeWithin   = 2 * time.Second
+	reasonWithin  = time.Second     // to hear why a walsender ended
 	statusEvery   = 3 * time.Second // heartbeat while the loop may not read
 	fencedAtMost  = 3               // in a row, without a commit between
 	minorRestarts = 3               // restarts in a row that are logged as warnings, then errors

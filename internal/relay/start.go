@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cdc-relay/cdc-relay/internal/event"
 )
@@ -71,9 +72,28 @@ func (p *Pipeline) own(ctx context.Context) (event.Saved, error) {
 		return event.Saved{}, err
 	}
 	if err := p.Guards.Start(saved, facts); err != nil {
-		return event.Saved{}, err
+		return event.Saved{}, p.reason(err)
 	}
 	return p.resume(saved, facts)
+}
+
+// reason asks the stream why, when all the guards can say is that it is not
+// ours any more: the server says why it ends a walsender, and that may be a
+// refusal. What is read is dropped; the recovery path reads it again.
+func (p *Pipeline) reason(err error) error {
+	if event.VerdictOf(err) != event.Restart {
+		return err
+	}
+	var m event.Msg
+	for by := time.Now().Add(reasonWithin); time.Now().Before(by); {
+		if serr := p.Source.Next(&m); serr != nil {
+			return fmt.Errorf("%w (%w)", serr, err)
+		}
+		if m.Kind == event.Wake {
+			break // silence: it is not over
+		}
+	}
+	return err
 }
 
 // resume tells both ends where the pipeline stands.

@@ -3,12 +3,15 @@ package replication
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/cdc-relay/cdc-relay/internal/event"
 )
@@ -82,6 +85,9 @@ func (s *Source) start(ctx context.Context, pc *pgconn.PgConn) (*stream, error) 
 	}
 	// Only now is the slot ours and its position at rest.
 	held, err := s.held(ctx, pc.PID())
+	if errors.Is(err, errSenderGone) {
+		return nil, s.lastWords(ctx, pc, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +117,31 @@ func (s *Source) announced(old, now *event.Relation) {
 	}
 }
 
+// errSenderGone says that our walsender ended as soon as it had begun.
+var errSenderGone = errors.New("our walsender has let go of the slot already")
+
+// lastWords reads what the server said when it ended our walsender, such as
+// that the publication is not there: the reason would be lost with the
+// connection, and with it the verdict.
+func (s *Source) lastWords(ctx context.Context, pc *pgconn.PgConn, gone error) error {
+	by, ok := ctx.Deadline()
+	if !ok || time.Until(by) > time.Second {
+		by = time.Now().Add(time.Second) // it is under way, or it was never said
+	}
+	if err := pc.Conn().SetReadDeadline(by); err != nil {
+		return gone
+	}
+	for {
+		msg, err := pc.Frontend().Receive()
+		if err != nil {
+			return gone
+		}
+		if e, ok := msg.(*pgproto3.ErrorResponse); ok {
+			return s.opts.wrap(phaseStream, fmt.Errorf("%w: %w", gone, pgconn.ErrorResponseToPgError(e)))
+		}
+	}
+}
+
 // heldSlot is what SQL says about a slot we have just taken.
 type heldSlot struct {
 	confirmed event.LSN
@@ -130,6 +161,9 @@ func (s *Source) held(ctx context.Context, pid uint32) (heldSlot, error) {
 		row, err := queryRow(ctx, pc, heldSQL, s.opts.Slot, tablesJSON(s.opts.Tables))
 		if err != nil {
 			return fmt.Errorf("read the position of the slot: %w", err)
+		}
+		if string(row[1]) == "0" {
+			return errSenderGone
 		}
 		if string(row[1]) != fmt.Sprint(pid) {
 			return fmt.Errorf("the slot is held by process %s, our walsender is %d: do both connections reach the same server?", row[1], pid)

@@ -87,6 +87,35 @@ func TestPublicationGone(t *testing.T) {
 	})
 }
 
+// The next start meets the same row at once. Whether the walsender ends before
+// or after Take has looked at it, the server's reason must not be lost.
+func TestPublicationGoneBeforeTake(t *testing.T) {
+	t.Parallel()
+	everyVersion(t, []int{14, 18}, func(t *testing.T, pg *stack.PG) {
+		d, o := pipe(t, pg)
+		d.exec(`drop publication "relay pub"`, "insert into outbox values (2, 'lost')")
+		if _, err := source(t, o).Create(within(t)); err != nil {
+			t.Fatal(err)
+		}
+		for tries := 0; tries < 10; {
+			s := source(t, o)
+			err := s.Take(within(t))
+			if event.VerdictOf(err) == event.Standby {
+				continue // the walsender before is not quite gone
+			}
+			tries++
+			for end := time.Now().Add(patience); err == nil && time.Now().Before(end); {
+				var m event.Msg
+				err = s.Next(&m)
+			}
+			if event.VerdictOf(err) != event.Refuse {
+				t.Fatalf("got %v, want Refuse", err)
+			}
+			_ = s.Close(within(t)) // it is broken
+		}
+	})
+}
+
 func TestPartitionsComeAsTheirRoot(t *testing.T) {
 	t.Parallel()
 	everyVersion(t, []int{14, 18}, func(t *testing.T, pg *stack.PG) {
