@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -164,28 +165,13 @@ func (l *lab) refused(texts ...string) {
 	l.gone(l.launch("run"), 3, 40*time.Second, texts...)
 }
 
-// does runs a command that has to succeed, and returns what it printed.
-func (l *lab) does(args ...string) string {
+// change changes the configuration; the next relay has it.
+func (l *lab) change(do func(*rig.Config)) {
 	l.Helper()
-	out, code := l.cli(args...)
-	if code != 0 {
-		l.Fatalf("cdc-relay %q: exit code %d\n%s", args, code, out)
-	}
-	return out
-}
-
-// says runs a command that has to end with code and say every one of texts.
-func (l *lab) says(code int, texts []string, args ...string) {
-	l.Helper()
-	out, got := l.cli(args...)
-	if got != code {
-		l.Errorf("cdc-relay %q: exit code %d, want %d\n%s", args, got, code, out)
-	}
-	for _, text := range texts {
-		if !strings.Contains(out, text) {
-			l.Errorf("cdc-relay %q does not say %q:\n%s", args, text, out)
-		}
-	}
+	c := l.conf
+	c.Kafka = maps.Clone(c.Kafka)
+	do(&c)
+	l.write(c)
 }
 
 // checkpointTopic is the default one.
@@ -208,31 +194,26 @@ func (l *lab) kgo(opts ...kgo.Opt) *kgo.Client {
 }
 
 // forge writes a checkpoint as if a relay of the lab's name had: what a guard
-// has to find out about cannot always be brought about. raw are further fields.
-func (l *lab) forge(s event.Saved, raw ...string) {
+// has to find out about cannot always be brought about.
+func (l *lab) forge(s event.Saved) {
 	l.Helper()
 	value, err := json.Marshal(s)
 	l.check(err)
-	for _, r := range raw {
-		value = append(append(value[:len(value)-1], ','), r...)
-		value = append(value, '}')
-	}
-	c := l.kgo()
-	l.check(c.ProduceSync(l.ctx(time.Minute), &kgo.Record{Topic: checkpointTopic, Key: []byte(l.name + "/" + l.pipeline()), Value: value}).FirstErr())
+	l.forgeRaw(value)
 }
 
-// saved is the lab's checkpoint, as `checkpoint show` reads it.
+// forgeRaw writes any value as the checkpoint; nil deletes it.
+func (l *lab) forgeRaw(value []byte) {
+	l.Helper()
+	r := &kgo.Record{Topic: checkpointTopic, Key: []byte(l.name + "/" + l.pipeline()), Value: value}
+	l.check(l.kgo().ProduceSync(l.ctx(time.Minute), r).FirstErr())
+}
+
+// saved is the lab's checkpoint, as the command line shows it.
 func (l *lab) saved() event.Saved {
 	l.Helper()
-	out := l.does("checkpoint", "show", "-o", "json")
-	all := map[string]event.Saved{}
-	from := strings.LastIndex("\n"+out, "\n{")
-	if from < 0 {
-		l.Fatalf("checkpoint show printed no JSON:\n%s", out)
-	}
-	if err := json.Unmarshal([]byte(out[from:]), &all); err != nil {
-		l.Fatalf("%v in:\n%s", err, out)
-	}
+	var all map[string]event.Saved
+	l.run("checkpoint", "show", "-o", "json").json(&all)
 	return all[l.pipeline()]
 }
 
@@ -323,3 +304,6 @@ func (l *lab) readyCode(r *rig.Relay) int {
 	l.check(res.Body.Close())
 	return res.StatusCode
 }
+
+// said reports whether r has logged text.
+func said(r *rig.Relay, text string) bool { return strings.Contains(r.Log(), text) }

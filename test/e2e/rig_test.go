@@ -55,6 +55,7 @@ type lab struct {
 	name   string // of the relay, and prefix of the topics
 	dir    string
 	config string // its path
+	conf   rig.Config
 	truth  *rig.Truth
 }
 
@@ -127,7 +128,7 @@ func (l *lab) write(c rig.Config) {
 	if err != nil {
 		l.Fatal(err)
 	}
-	l.config = path
+	l.config, l.conf = path, c
 }
 
 func (l *lab) must(_ any, err error) {
