@@ -125,7 +125,7 @@ you can know.`,
 
 func (a *app) slotsRecreate() *cobra.Command {
 	var pipeline string
-	var accept bool
+	var accept, foreign bool
 	c := &cobra.Command{
 		Use: "recreate --accept-gap", Short: "Make a new slot for a pipeline whose slot is lost; what lies between is not published", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -136,7 +136,7 @@ func (a *app) slotsRecreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			gap, err := f.Recreate(cmd.Context(), pipeline)
+			gap, err := f.Recreate(cmd.Context(), pipeline, foreign)
 			if err != nil {
 				return err
 			}
@@ -149,6 +149,7 @@ func (a *app) slotsRecreate() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&pipeline, "pipeline", "", "the pipeline, where there are several")
+	c.Flags().BoolVar(&foreign, "accept-foreign", false, "take the place of a checkpoint of another Postgres or Kafka cluster, database or slot")
 	c.Flags().BoolVar(&accept, "accept-gap", false, "accept that what lies between is not published")
 	return c
 }

@@ -53,7 +53,10 @@ var (
 		{"publication identity", publicationSame, nil},
 	}
 	history = []check{{"timeline", timeline, timelineGood}}
-	slot    = []check{
+	// The log's end is older than a checkpoint read before it; only while
+	// nothing is streamed can the two be compared.
+	atRest = []check{{"log end", logEnd, nil}}
+	slot   = []check{
 		{"adoption", unknownSlot, nil},
 		{"intent", intent, nil},
 		{"slot", slotThere, slotGood},
@@ -85,7 +88,7 @@ func (g Guard) Foreign(saved event.Saved, facts event.Facts) error {
 // the slot. Without a walsender of ours (SenderPID 0) it may be asked too, when
 // the slot cannot be taken: then it says why.
 func (g Guard) Start(saved event.Saved, facts event.Facts) error {
-	return g.first(&saved, &facts, identity, server, history, source, slot, stream)
+	return g.first(&saved, &facts, identity, server, history, atRest, source, slot, stream)
 }
 
 // Running is asked every now and then while the pipeline streams. saved is the
@@ -139,6 +142,9 @@ func (g Guard) adopt() string { return "cdc-relay slots adopt --pipeline " + g.P
 // recreate is the command that starts anew, and what that costs. f is nil where
 // positions of this server mean nothing for the checkpoint.
 func (g Guard) recreate(s *event.Saved, f *event.Facts) string {
+	if g.Replay {
+		return "run without --from-lsn, or begin another replay (another --to-lsn): this one cannot go on"
+	}
 	text := "cdc-relay slots recreate --pipeline " + g.Pipeline + " --accept-gap, which starts anew from now: what was committed after " + s.Safe.String()
 	if s.CommitTime != "" {
 		text += " (last published commit: " + s.CommitTime + ")"

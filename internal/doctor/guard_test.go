@@ -26,12 +26,12 @@ type scene struct {
 func sound() *scene {
 	f := event.Facts{
 		SystemID: "7001", Timeline: 2, History: []event.Switch{{Timeline: 1, At: 0x5000000}}, Version: 170005, Database: "essays", Flush: 0x8000000,
-		WALLevel: "logical", MaxSlots: 10, Slots: 2, MaxSenders: 10, Senders: 1, MaxSlotKeepSize: "10GB", Role: "relay", Replication: true,
+		WALLevel: "logical", MaxSlots: 10, Slots: 2, MaxSenders: 10, Senders: 1, MaxSlotKeepSize: "10GB", Role: "relay", Replication: true, CanCreate: true,
 		Slot: event.Slot{Name: "cdc_relay_essays", Exists: true, Plugin: "pgoutput", Type: "logical", Database: "essays", ActivePID: 42,
 			RestartLSN: 0x6000000, ConfirmedFlush: 0x7000000, WALStatus: "reserved", Failover: true},
 		Publication: event.Publication{Name: "cdc_relay", Exists: true, OID: 16500, Xmin: 700, Insert: true, ViaRoot: true,
 			Entries: []event.PublicationEntry{{Table: "cdc_relay.outbox", OID: 16501, Xmin: 701, TableOID: 16400, Persistence: "p"}}},
-		Tables:    []event.Table{{Name: "cdc_relay.outbox", Exists: true, OID: 16400, Persistence: "p", Partitioned: true, CanSelect: true}},
+		Tables:    []event.Table{{Name: "cdc_relay.outbox", Exists: true, OID: 16400, Persistence: "p", Partitioned: true, CanSelect: true, Owned: true}},
 		SenderPID: 42, SyncState: "async",
 	}
 	s := event.Saved{V: event.SavedVersion, State: event.StateStreaming, SystemID: "7001", Timeline: 2, ClusterID: "kafka-1", Database: "essays",
@@ -62,6 +62,13 @@ var guardCases = []struct {
 	{"no checkpoint but a slot", "Foreign Start Running", func(c *scene) { c.s = event.Saved{}; c.f.SenderPID, c.f.Slot.ActivePID = 0, 0 }},
 	{"first start without logical wal_level", "Foreign Start", func(c *scene) { first(c); c.f.WALLevel = "replica" }},
 	{"first start without the right to replicate", "Foreign Start", func(c *scene) { first(c); c.f.Replication = false }},
+	{"first start of a role that may not publish", "Foreign Start Running", func(c *scene) { first(c); c.f.Tables[0].Owned = false }},
+	{"first start of a role that may not create", "Foreign Start Running", func(c *scene) { first(c); c.f.CanCreate = false }},
+	{"first start of a superuser", "", func(c *scene) { first(c); c.f.CanCreate, c.f.Superuser = false, true }},
+	{"table published through its schema", "Start Running", func(c *scene) { c.f.Publication.Entries[0].OID = 0; c.s.Publication = c.f.Publication.Fingerprint() }},
+	{"server restored from a snapshot", "Start", func(c *scene) { c.f.Flush = c.s.Safe - 1; c.f.Slot.ConfirmedFlush = c.s.Safe - 2 }},
+	{"replay from another slot than its checkpoint's", "Foreign Start Running", func(c *scene) { c.g.Replay, c.g.Slot = true, "cdc_relay_new" }},
+	{"replay from a temporary slot", "", func(c *scene) { c.g.Replay, c.f.Slot.Temporary = true, true }},
 	{"first start without the table", "Foreign Start Running", func(c *scene) { first(c); c.f.Tables[0].Exists = false }},
 	{"first start with a publication that lacks the table", "Foreign Start Running", func(c *scene) {
 		first(c)

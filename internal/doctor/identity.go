@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/cdc-relay/cdc-relay/internal/event"
 )
@@ -27,7 +28,7 @@ func systemID(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
 		return nil
 	}
 	return g.refuse("correct postgres.url, or give this relay another `name`; if this is the right server after pg_upgrade, a restore or a blue/green switch: "+
-		g.recreate(s, nil),
+		g.foreign(s),
 		"the checkpoint belongs to the Postgres cluster with system id %s, and the server reached now has %s: it is another cluster", s.SystemID, f.SystemID)
 }
 
@@ -39,11 +40,11 @@ func database(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
 		"the checkpoint belongs to database %q, and the configuration leads to %q", s.Database, f.Database)
 }
 
-func slotName(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
+func slotName(g Guard, s *event.Saved, _ *event.Facts) *event.Fault {
 	if !s.Exists() || g.Slot == "" || s.Slot == g.Slot {
 		return nil
 	}
-	return g.refuse(fmt.Sprintf("write slot: %s for this pipeline, or give it another name; to go over to the other slot: %s", s.Slot, g.recreate(s, f)),
+	return g.refuse(fmt.Sprintf("write slot: %s for this pipeline, or give it another name; to go over to the other slot: %s", s.Slot, g.foreign(s)),
 		"the checkpoint belongs to slot %s, and the configuration names slot %s", s.Slot, g.Slot)
 }
 
@@ -51,7 +52,7 @@ func clusterID(g Guard, s *event.Saved, _ *event.Facts) *event.Fault {
 	if !s.Exists() || g.ClusterID == "" || s.ClusterID == "" || s.ClusterID == g.ClusterID {
 		return nil
 	}
-	return g.refuse("correct kafka.bootstrap.servers, or give this relay another `name`",
+	return g.refuse("correct kafka.bootstrap.servers, or give this relay another `name`; if these brokers take over: "+g.foreign(s),
 		"the checkpoint was written in the Kafka cluster %s, and the brokers reached now are cluster %s: the topic was copied here", s.ClusterID, g.ClusterID)
 }
 
@@ -69,6 +70,24 @@ func privileges(g Guard, _ *event.Saved, f *event.Facts) *event.Fault {
 		return nil
 	}
 	return g.refuse(g.Provider.grant(f.Role), "role %q may not replicate", f.Role)
+}
+
+// foreign is the command that takes the place of another cluster's or slot's
+// checkpoint.
+func (g Guard) foreign(s *event.Saved) string {
+	return strings.Replace(g.recreate(s, nil), "--accept-gap", "--accept-gap --accept-foreign", 1)
+}
+
+// logEnd: a server restored from a snapshot comes up with the same system id and
+// timeline, and the past written anew. Confirming a position it has not reached
+// would skip everything up to there in silence.
+func logEnd(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
+	end := max(s.Safe, s.Checkpoint().Last.Commit)
+	if unmade(s) || f.Flush == 0 || f.Flush >= end {
+		return nil
+	}
+	return g.refuse("if the server was restored from a snapshot or a backup: find the events whose rows are gone from the table and tell their consumers; then "+g.recreate(s, nil),
+		"the server's log ends at %s, but Kafka holds events up to %s (last event %s): the server has gone back in time", f.Flush, end, lastOf(s))
 }
 
 // timeline: a failover may have undone events that were published already.

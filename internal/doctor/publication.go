@@ -37,7 +37,7 @@ func publication(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
 	p := &f.Publication
 	if !p.Exists {
 		if unmade(s) && !f.Slot.Exists {
-			return nil // the first start makes it
+			return g.mayPublish(f) // the first start makes it
 		}
 		return g.refuse(g.afterChange(s, f, ""), "publication %s does not exist in database %q: the slot cannot be read through it", g.Publication, f.Database)
 	}
@@ -53,6 +53,23 @@ func publication(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
 	return nil
 }
 
+// mayPublish: making a publication needs CREATE on the database and the tables'
+// ownership, which a relay's role need not have.
+func (g Guard) mayPublish(f *event.Facts) *event.Fault {
+	owned := f.CanCreate
+	var names []string
+	for _, t := range f.Tables {
+		owned = owned && (t.Owned || !t.Exists) // what `migrate` is to make will be ours
+		names = append(names, ident(t.Name))
+	}
+	if owned || f.Superuser {
+		return nil
+	}
+	return g.refuse("as the tables' owner, with CREATE on the database: CREATE PUBLICATION "+name1(g.Publication)+" FOR TABLE "+strings.Join(names, ", ")+
+		" WITH (publish = 'insert', publish_via_partition_root = true)",
+		"publication %s does not exist in database %q, and role %q may not make it", g.Publication, f.Database, f.Role)
+}
+
 // published judges one table's place in the publication.
 func (g Guard) published(s *event.Saved, f *event.Facts, t event.Table) *event.Fault {
 	p := &f.Publication
@@ -62,8 +79,11 @@ func (g Guard) published(s *event.Saved, f *event.Facts, t event.Table) *event.F
 	}
 	e := entryOf(p, t.Name)
 	switch {
-	case e == nil && p.AllTables:
+	case p.AllTables:
 		return nil
+	case e != nil && e.OID == 0:
+		return g.refuse(g.afterChange(s, f, "ALTER PUBLICATION "+name1(p.Name)+" ADD TABLE "+ident(t.Name)),
+			"publication %s holds table %s only through its schema: taking the schema out and putting it back would lose rows, and nobody could see it", p.Name, t.Name)
 	case e == nil:
 		return g.refuse(g.afterChange(s, f, "ALTER PUBLICATION "+name1(p.Name)+" ADD TABLE "+ident(t.Name)),
 			"publication %s does not hold table %s: its rows are not sent", p.Name, t.Name)

@@ -25,6 +25,7 @@ type Facts struct {
 	Role                string
 	Replication         bool // the role may replicate
 	Superuser           bool
+	CanCreate           bool // CREATE on the database: a publication needs it
 
 	Slot        Slot
 	Publication Publication
@@ -105,5 +106,6 @@ type Table struct {
 	Persistence string
 	Partitioned bool
 	CanSelect   bool
+	Owned       bool // by our role: only an owner puts a table into a publication
 	Columns     []string
 }

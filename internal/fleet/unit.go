@@ -63,10 +63,10 @@ func (u *unit) run(ctx context.Context, again *replay.Request) error {
 }
 
 // role is what a pipeline is made for: to relay (the zero role), to replay a
-// range, or to be mended by a one-shot command.
+// range, or to take the place of a foreign checkpoint.
 type role struct {
-	plan *replay.Plan
-	mend bool
+	plan    *replay.Plan
+	foreign bool
 }
 
 // pipeline makes a pipeline of the unit. The one of a replay reads the same
@@ -87,7 +87,7 @@ func (u *unit) pipeline(r role) *relay.Pipeline {
 	c := u.Config
 	guard := doctor.Guard{Pipeline: u.cfg.Name, Slot: opts.Slot, Publication: opts.Publication, Options: opts.Fingerprint(), Replay: span != nil}
 	snk := sink.New(sink.Options{
-		Name: c.Name, Pipeline: name, Settings: u.settings, CheckpointTopic: c.CheckpointTopic, AcceptCluster: r.mend,
+		Name: c.Name, Pipeline: name, Settings: u.settings, CheckpointTopic: c.CheckpointTopic, AcceptCluster: r.foreign,
 		Topics: u.topicNames(), RelayVersion: u.Version, Logger: log, Registerer: reg,
 	})
 	return &relay.Pipeline{

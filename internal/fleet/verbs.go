@@ -126,12 +126,13 @@ func (f *Fleet) Adopt(ctx context.Context, pipeline string) (event.Saved, error)
 }
 
 // Recreate makes a new slot for the pipeline; what lies between is given up.
-func (f *Fleet) Recreate(ctx context.Context, pipeline string) (relay.Gap, error) {
+// foreign takes the place of a checkpoint of another cluster, database or slot.
+func (f *Fleet) Recreate(ctx context.Context, pipeline string, foreign bool) (relay.Gap, error) {
 	p, err := f.one(pipeline)
 	if err != nil {
 		return relay.Gap{}, err
 	}
-	return f.unit(p).pipeline(role{mend: true}).Recreate(ctx)
+	return f.unit(p).pipeline(role{foreign: foreign}).Recreate(ctx, foreign)
 }
 
 // Migration is what Migrate did, or would do, in one database.

@@ -177,6 +177,9 @@ func (s *Settings) ProducerConfig(id string, batchSize int) *ck.ConfigMap {
 	set(m, "enable.idempotence", "true")
 	set(m, "acks", "all")
 	set(m, "partitioner", "murmur2_random")
+	// Without reports of success the library frees records as they are
+	// acknowledged, and a commit need not wait until our side took the reports.
+	set(m, "delivery.report.only.error", "true")
 	producerChannels(m)
 	return m
 }
@@ -220,6 +223,9 @@ func (s *Settings) base() *ck.ConfigMap {
 	for k, v := range s.props {
 		set(m, k, v)
 	}
+	// A producer's default is true: a topic deleted while we run would come back
+	// with the brokers' defaults, and its keys on other partitions.
+	set(m, "allow.auto.create.topics", "false")
 	setDefault(m, "client.id", "cdc-relay")
 	setDefault(m, "compression.type", "lz4")
 	setDefault(m, "linger.ms", "5")

@@ -23,6 +23,7 @@ type stream struct {
 	news     chan news         // committer, watcher → loop
 	quit     <-chan struct{}   // SIGTERM
 	deadline time.Time         // when to let go; zero: not ending
+	letGo    error             // what to say then
 	last     time.Time         // of the last commit
 	fillFrom int64             // commit time of the first row in fill, µs
 	workFrom int64             // the same of the batch being committed
@@ -48,6 +49,7 @@ func (p *Pipeline) stream(ctx context.Context, saved event.Saved) error {
 	s.now.Store(&saved)
 	s.core.Restart(saved.Checkpoint())
 	p.Metrics.at(saved.Safe)
+	p.Metrics.oldest.Store(0) // what is not in Kafka is read again now
 	ended := make(chan struct{}, 3)
 	go func() { s.commits(inner); ended <- struct{}{} }()
 	go func() { s.watch(inner); ended <- struct{}{} }()
@@ -77,7 +79,7 @@ func (s *stream) commits(ctx context.Context) {
 			if err == nil {
 				err = s.Sink.Commit(ctx, b)
 			}
-			s.tell(ctx, news{batch: b, err: err})
+			s.tell(news{batch: b, err: err})
 		}
 	}
 }
@@ -97,19 +99,25 @@ func (s *stream) check(ctx context.Context, b *event.Batch) error {
 	return s.Guards.Running(*s.now.Load(), facts)
 }
 
-// watch looks at the server's facts again and again.
+// watch looks at the server's facts again and again. That they cannot be read
+// for a while is no reason to end a stream that flows.
 func (s *stream) watch(ctx context.Context) {
-	for ctx.Err() == nil {
+	for misses := 0; ctx.Err() == nil; {
 		facts, err := s.Source.Watch(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		if err == nil {
-			s.Metrics.facts(facts)
+			misses = 0
+			s.Metrics.Facts(facts)
 			err = s.Guards.Running(*s.now.Load(), facts)
+		} else if misses++; misses < missesAtMost && event.VerdictOf(err) == event.Restart && !errors.Is(err, event.ErrShutdown) {
+			s.Log.Warn("cannot look at postgres beside the stream; trying again", "attempt", misses, "err", err)
+			s.wait(ctx, missEvery)
+			continue
 		}
 		if err != nil {
-			s.tell(ctx, news{err: err})
+			s.tell(news{err: err})
 			return
 		}
 	}
@@ -123,13 +131,12 @@ func (s *stream) wakeAtQuit(ctx context.Context) {
 	}
 }
 
-// tell hands n to the loop and wakes it from a blocked read.
-func (s *stream) tell(ctx context.Context, n news) {
-	select {
-	case s.news <- n:
-		s.Source.Wake()
-	case <-ctx.Done():
-	}
+// tell hands n to the loop and wakes it from a blocked read. It never blocks:
+// there is room for one batch and for the one error of the watcher, and a loop
+// that has ended finds what is left (forget).
+func (s *stream) tell(n news) {
+	s.news <- n
+	s.Source.Wake()
 }
 
 // run is the straight line: read, decide, transcode, hand over.
@@ -138,7 +145,7 @@ func (s *stream) run() error {
 	for {
 		if err := s.Source.Next(&m); err != nil {
 			if !s.deadline.IsZero() {
-				return errShuttingDown // the server ended the stream, as expected
+				return s.letGo // the server ended the stream, as expected
 			}
 			return fmt.Errorf("read the replication stream after %s: %w", s.core.Received().Safe, err)
 		}
@@ -207,7 +214,7 @@ func (s *stream) serve(kind event.Kind, more bool) error {
 		}
 	}
 	if !s.deadline.IsZero() && time.Now().After(s.deadline) {
-		return errShuttingDown
+		return s.letGo
 	}
 	return nil
 }
@@ -236,13 +243,17 @@ func (s *stream) heed(n news) error {
 		if errors.Is(n.err, event.ErrShutdown) {
 			s.Log.Info("postgres is shutting down: committing what is in hand and letting go", "within", serverWithin)
 			s.core.Drain()
-			s.deadline = time.Now().Add(serverWithin)
+			s.deadline, s.letGo = time.Now().Add(serverWithin), errShuttingDown
 			return nil
 		}
 		return n.err
 	}
 	if n.err != nil {
-		return fmt.Errorf("commit %d events up to %s: %w", len(n.batch.Records), n.batch.End.Safe, n.err)
+		defer n.batch.Reset()
+		if len(n.batch.Records) == 0 {
+			return fmt.Errorf("commit the checkpoint at %s: %w", n.batch.End.Safe, n.err)
+		}
+		return fmt.Errorf("commit %d events up to %s: %w", len(n.batch.Records), n.batch.End.Last, n.err)
 	}
 	ack := s.core.Committed()
 	now := s.now.Load().At(s.core.At())
@@ -262,7 +273,7 @@ func (s *stream) heed(n news) error {
 // await waits for news until done says so, sending a status every few seconds
 // so that Postgres does not take us for dead, however long Kafka takes.
 func (s *stream) await(done func() bool) error {
-	beat := time.NewTicker(statusEvery)
+	beat := time.NewTicker(s.beat())
 	defer beat.Stop()
 	quit := s.quit
 	for !done() {
@@ -282,10 +293,10 @@ func (s *stream) await(done func() bool) error {
 		case <-quit:
 			quit = nil
 			if s.deadline.IsZero() {
-				s.deadline = time.Now().Add(drainWithin)
+				s.deadline, s.letGo = time.Now().Add(drainWithin), errUnfinished
 			}
 		case <-late:
-			return errShuttingDown
+			return s.letGo
 		}
 	}
 	return nil
@@ -307,7 +318,7 @@ func (s *stream) drain(within time.Duration) error {
 	s.fill.Records = s.fill.Records[:s.core.Retreat()]
 	s.core.Drain()
 	if by := time.Now().Add(within); s.deadline.IsZero() || by.Before(s.deadline) {
-		s.deadline = by
+		s.deadline, s.letGo = by, errUnfinished
 	}
 	idle := func() bool { return !s.core.Committing() }
 	if err := s.await(idle); err != nil {
@@ -328,7 +339,6 @@ func (s *stream) drain(within time.Duration) error {
 
 // forget gives the batches' memory back.
 func (s *stream) forget() {
-	s.Metrics.oldest.Store(0)
 	s.fill.Reset()
 	if s.spare != nil {
 		s.spare.Reset()

@@ -19,6 +19,7 @@ import (
 // rig is a Pipeline between a fake Source and a fake Sink, for what real ones
 // cannot be made to do on demand; time is the bubble's of testing/synctest.
 type rig struct {
+	t *testing.T
 	p *Pipeline
 
 	mu     sync.Mutex
@@ -34,15 +35,17 @@ type rig struct {
 	commit func(context.Context, *event.Batch) error // before the batch lands
 	watch  chan error
 	opened func() // each Take
-	broken error  // of Next
+	fence  func() // each Fence
+	beats  int
+	broken error // of Next
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{
-		msgs: make(chan event.Msg, 100), woken: make(chan struct{}, 1), watch: make(chan error),
+		t: t, msgs: make(chan event.Msg, 100), woken: make(chan struct{}, 1), watch: make(chan error),
 		saved: event.Saved{V: 1, State: event.StateStreaming, Safe: 50},
-		facts: event.Facts{Slot: event.Slot{Name: "s", Exists: true}},
+		facts: event.Facts{Slot: event.Slot{Name: "s", Exists: true}, SenderPID: 7},
 	}
 	ok := func(event.Saved, event.Facts) error { return nil }
 	r.p = &Pipeline{
@@ -78,13 +81,16 @@ func (fakeTransformer) Append(b *event.Batch, m *event.Msg) error {
 	if m.XID == 13 {
 		return &event.Fault{Verdict: event.Stop, What: "row 13 breaks its schema"}
 	}
-	b.Records = append(b.Records, event.Record{Key: []byte(name(m.Pos)), Time: int64(m.Pos.Commit)<<32 | int64(m.Pos.Ord)})
+	b.Records = append(b.Records, event.Record{Key: b.Keep(append(b.Buf(16), name(m.Pos)...)), Time: int64(m.Pos.Commit)<<32 | int64(m.Pos.Ord)})
 	return nil
 }
 
 func (f *fakeSource) rig() *rig { return (*rig)(f) }
 
-func (f *fakeSource) Look(context.Context) (event.Facts, error) { return f.facts, nil }
+func (f *fakeSource) Look(context.Context) (facts event.Facts, err error) {
+	f.rig().note(func() { facts = f.facts })
+	return facts, nil
+}
 
 func (f *fakeSource) Watch(ctx context.Context) (event.Facts, error) {
 	select {
@@ -116,6 +122,11 @@ func (f *fakeSource) Take(context.Context) error {
 	if f.opened != nil {
 		f.opened()
 	}
+	return nil
+}
+
+func (f *fakeSource) Beat() error {
+	f.rig().note(func() { f.beats++ })
 	return nil
 }
 
@@ -166,6 +177,9 @@ func (f *fakeSink) Look(context.Context) (event.Saved, error) {
 
 func (f *fakeSink) Fence(context.Context) error {
 	f.rig().call("fence")
+	if f.fence != nil {
+		f.fence()
+	}
 	return nil
 }
 
@@ -202,12 +216,23 @@ func (f *fakeSink) Close() { f.rig().call("close sink") }
 // pass lets d pass on the bubble's clock; no time is spent.
 func pass(d time.Duration) { <-time.After(d) }
 
+// run runs the pipeline to its end and asserts what holds at every end: the
+// batches' memory is back.
+func (r *rig) run(t *testing.T, ctx context.Context) error {
+	t.Helper()
+	err := r.p.Run(ctx)
+	if n := r.p.Pool.InUse(); n != 0 {
+		t.Errorf("%d bytes of the pool are lost", n)
+	}
+	return err
+}
+
 // play runs the pipeline until story returns, then cancels it.
 func (r *rig) play(t *testing.T, story func()) error {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- r.p.Run(ctx) }()
+	go func() { done <- r.run(t, ctx) }()
 	story()
 	cancel()
 	return <-done
@@ -220,7 +245,7 @@ func TestStartOrder(t *testing.T) {
 		if err := r.play(t, synctest.Wait); err != nil {
 			t.Fatal(err)
 		}
-		want := "look take fence read close sink close source"
+		want := "look take fence read close source close sink"
 		if got := strings.Join(r.calls, " "); got != want {
 			t.Errorf("calls\n have %s\n want %s", got, want)
 		}
@@ -235,7 +260,7 @@ func TestFirstStartOrder(t *testing.T) {
 		if err := r.play(t, synctest.Wait); err != nil {
 			t.Fatal(err)
 		}
-		want := "look lock look fence read save creating create save streaming unlock take fence read close sink close source"
+		want := "look lock look fence read save creating create save streaming unlock take fence read close source close sink"
 		if got := strings.Join(r.calls, " "); got != want {
 			t.Errorf("calls\n have %s\n want %s", got, want)
 		}
@@ -251,13 +276,62 @@ func TestMissingSlotIsRefusedWithoutAFence(t *testing.T) {
 		r := newRig(t)
 		r.facts.Slot.Exists = false
 		r.p.Guards.Start = func(event.Saved, event.Facts) error { return event.Refusef("recreate", "the slot is gone") }
-		if err := r.p.Run(t.Context()); event.VerdictOf(err) != event.Refuse {
+		if err := r.run(t, t.Context()); event.VerdictOf(err) != event.Refuse {
 			t.Errorf("ended with %v", err)
 		}
-		if got := strings.Join(r.calls, " "); got != "look look close sink close source" {
+		if got := strings.Join(r.calls, " "); got != "look look close source close sink" {
 			t.Errorf("calls %s", got)
 		}
 	})
+}
+
+func TestSlotIsKeptWhileKafkaIsSlowAtTheStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.fence = func() { pass(time.Minute) }
+		if err := r.play(t, func() { pass(2 * time.Minute) }); err != nil {
+			t.Fatal(err)
+		}
+		if r.beats < 15 {
+			t.Errorf("%d beats in a minute of waiting for the fence, want one every few seconds", r.beats)
+		}
+	})
+}
+
+func TestOneCommandFencesNobodyElse(t *testing.T) {
+	t.Parallel()
+	theirs := func(event.Saved, event.Facts) error { return event.Refusef("mend", "another cluster") }
+	for name, do := range map[string]func(*rig) error{
+		"adopt":    func(r *rig) error { _, err := r.p.Adopt(r.t.Context()); return err },
+		"recreate": func(r *rig) error { _, err := r.p.Recreate(r.t.Context(), false); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.p.Guards.Foreign = theirs
+			if err := do(r); event.VerdictOf(err) != event.Refuse {
+				t.Errorf("ended with %v", err)
+			}
+			if slices.Contains(r.calls, "fence") || slices.Contains(r.calls, "take") {
+				t.Errorf("calls %v: a foreign pipeline was touched", r.calls)
+			}
+		})
+	}
+}
+
+func TestRecreate(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.facts.Flush = 60
+	gap, err := r.p.Recreate(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "look lock fence read save creating drop create save streaming read unlock close source close sink"
+	if got := strings.Join(r.calls, " "); got != want || gap.From != 50 || gap.To != 70 {
+		t.Errorf("gap %+v, calls\n have %s\n want %s", gap, got, want)
+	}
 }
 
 func TestFailedCommitTakesTheOneRecoveryPath(t *testing.T) {
@@ -279,7 +353,7 @@ func TestFailedCommitTakesTheOneRecoveryPath(t *testing.T) {
 		if want := []event.Position{{Commit: 100, Ord: 1}, {Commit: 100, Ord: 2}}; !slices.Equal(r.rows, want) {
 			t.Errorf("rows %v, want %v", r.rows, want)
 		}
-		want := "look take fence read close sink close source look take fence read close sink close source"
+		want := "look take fence read close source close sink look take fence read close source close sink"
 		if got := strings.Join(r.calls, " "); got != want {
 			t.Errorf("calls\n have %s\n want %s", got, want)
 		}
@@ -428,7 +502,7 @@ func TestVerdicts(t *testing.T) {
 						}
 					}
 				}()
-				err := r.p.Run(ctx)
+				err := r.run(t, ctx)
 				if event.VerdictOf(err) != tc.end {
 					t.Errorf("ended with %v", err)
 				}
@@ -452,7 +526,7 @@ func TestPoisonStopsWithoutACommitPastIt(t *testing.T) {
 		poisoned := transaction(nil, 120, 1)
 		poisoned[1].XID = 13
 		r.send(append(transaction(nil, 100, 1), poisoned...))
-		err = r.p.Run(t.Context())
+		err = r.run(t, t.Context())
 		if event.VerdictOf(err) != event.Stop || !strings.Contains(err.Error(), "row 13") {
 			t.Errorf("ended with %v", err)
 		}
@@ -473,7 +547,7 @@ func TestReplayEndsAndIsRemembered(t *testing.T) {
 			log = transaction(log, at, 1)
 		}
 		r.opened = func() { r.send(log) }
-		if err := r.p.Run(t.Context()); err != nil {
+		if err := r.run(t, t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		want := []event.Position{{Commit: 120, Ord: 1}, {Commit: 140, Ord: 1}}
@@ -481,10 +555,10 @@ func TestReplayEndsAndIsRemembered(t *testing.T) {
 			t.Errorf("rows %v (want %v), state %s", r.rows, want, r.saved.State)
 		}
 		r.calls = nil
-		if err := r.p.Run(t.Context()); err != nil {
+		if err := r.run(t, t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Join(r.calls, " "); got != "look close sink close source" || len(r.rows) != 2 {
+		if got := strings.Join(r.calls, " "); got != "look close source close sink" || len(r.rows) != 2 {
 			t.Errorf("a second run did %q and published %v", got, r.rows)
 		}
 	})

@@ -44,13 +44,21 @@ func gauge(name, help string) prometheus.Gauge {
 	return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 }
 
-func (m *Metrics) facts(f event.Facts) {
+// Facts notes what was seen of the server, beside a stream or without one.
+func (m *Metrics) Facts(f event.Facts) {
 	m.server.Set(float64(f.Flush))
 	m.serverAt.Store(uint64(f.Flush))
 	if f.Slot.Exists {
 		m.slot.Set(float64(f.Slot.ConfirmedFlush))
 		m.retained.Set(float64(f.Flush - min(f.Slot.RestartLSN, f.Flush)))
 	}
+}
+
+// over says that there is nothing left to do: a replay has come to its end.
+func (m *Metrics) over() {
+	m.oldest.Store(0)
+	m.checkpointAt.Store(m.serverAt.Load())
+	m.retained.Set(0)
 }
 
 func (m *Metrics) at(safe event.LSN) {

@@ -37,8 +37,11 @@ const (
 	closeWithin   = 2 * time.Second
 	reasonWithin  = time.Second     // to hear why a walsender ended
 	statusEvery   = 3 * time.Second // heartbeat while the loop may not read
-	fencedAtMost  = 3               // in a row, without a commit between
-	minorRestarts = 3               // restarts in a row that are logged as warnings, then errors
+	createWithin  = time.Minute     // for the slot, which waits for running transactions
+	missEvery     = 3 * time.Second // between looks at a server that does not answer
+	missesAtMost  = 3
+	fencedAtMost  = 3 // in a row, without a commit between
+	minorRestarts = 3 // restarts in a row that are logged as warnings, then errors
 )
 
 // Pipeline moves the events of one database. All fields but OnState and
@@ -51,9 +54,12 @@ type Pipeline struct {
 	Transformer Transformer
 	Guards      Guards
 	Limits      Limits
-	Pool        *event.Pool
-	Log         *slog.Logger
-	Metrics     *Metrics
+	// SenderTimeout is after how long without a word from us the server ends
+	// our walsender; default 10 s.
+	SenderTimeout time.Duration
+	Pool          *event.Pool
+	Log           *slog.Logger
+	Metrics       *Metrics
 	// OnState is told every change of state; err is why.
 	OnState func(s State, err error)
 	// Range makes this a replay of a part of the log, which ends by itself.
@@ -103,10 +109,13 @@ func (p *Pipeline) Checkpoint() event.Checkpoint {
 // path is to do so again. Nothing that was received survives it.
 func (p *Pipeline) once(ctx context.Context) (err error) {
 	defer func() {
+		// The source first: Postgres may be waiting for it, and a producer's end
+		// may take a while. What is left in flight is the next fence's.
 		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
 		defer cancel()
+		cerr := p.Source.Close(c)
 		p.Sink.Close()
-		if cerr := p.Source.Close(c); err == nil && cerr != nil {
+		if err == nil && cerr != nil {
 			p.Log.Warn("the replication connection did not end in good order; the next start goes on from the checkpoint", "err", cerr)
 		}
 	}()
@@ -174,6 +183,14 @@ func (p *Pipeline) wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// beat is how often a status goes out while nothing is read.
+func (p *Pipeline) beat() time.Duration {
+	if p.SenderTimeout <= 0 {
+		return statusEvery
+	}
+	return min(statusEvery, p.SenderTimeout/3)
+}
+
 func (p *Pipeline) say(s State, err error) {
 	if p.OnState != nil {
 		p.OnState(s, err)
@@ -186,6 +203,9 @@ func (p *Pipeline) committed() { p.fenced, p.restarts = 0, 0 }
 
 // errShuttingDown ends a stream because Postgres does.
 var errShuttingDown = fmt.Errorf("%w: let go of the replication connection", event.ErrShutdown)
+
+// errUnfinished ends an orderly end that took too long.
+var errUnfinished = errors.New("kafka did not answer in time")
 
 // errEnded ends a stream at the end of its Range; not a failure.
 var errEnded = errors.New("the end of the range was reached")

@@ -28,6 +28,8 @@ type Source interface {
 	// lock. In use: a Fault with the verdict Standby. Until Resume, statuses
 	// repeat confirmed_flush as read after Take.
 	Take(ctx context.Context) error
+	// Beat keeps the session of a slot that was taken and not resumed yet.
+	Beat() error
 	// Resume says where the pipeline stands: from here statuses confirm cp.Safe.
 	Resume(cp event.Checkpoint) error
 	// Next reads the next message, serving keepalives meanwhile. It returns a

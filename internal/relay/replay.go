@@ -58,7 +58,11 @@ func (p *Pipeline) startRange(ctx context.Context) (event.Saved, error) {
 	if err := p.Source.Take(ctx); err != nil {
 		return event.Saved{}, fmt.Errorf("copy the anchor: %w", err)
 	}
-	if saved, err = p.authority(ctx); err != nil {
+	err = p.holding(ctx, func(ctx context.Context) (err error) {
+		saved, err = p.authority(ctx)
+		return err
+	})
+	if err != nil {
 		return event.Saved{}, err
 	}
 	if facts, err = p.look(ctx); err != nil {
@@ -105,6 +109,7 @@ func (s *stream) finish(ctx context.Context) error {
 	if err := s.Sink.Save(ctx, done); err != nil {
 		return fmt.Errorf("commit the end of the replay: %w", err)
 	}
+	s.Metrics.over()
 	s.Log.Info("replay done", "replay", s.Range.ID, "events", done.Events)
 	return nil
 }

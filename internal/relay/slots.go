@@ -20,20 +20,27 @@ func (p *Pipeline) Adopt(ctx context.Context) (adopted event.Saved, err error) {
 	if err := inUse(facts); err != nil {
 		return event.Saved{}, err
 	}
-	if err := p.Guards.Adopt(facts); err != nil {
+	saved, err := p.Sink.Look(ctx)
+	if err != nil {
+		return event.Saved{}, fmt.Errorf("look at the checkpoint: %w", err)
+	}
+	if err := p.adoptable(saved, facts); err != nil {
 		return event.Saved{}, err
 	}
 	if err := p.Source.Take(ctx); err != nil {
 		return event.Saved{}, fmt.Errorf("take the slot: %w", err)
 	}
-	saved, err := p.authority(ctx)
+	err = p.holding(ctx, func(ctx context.Context) (err error) {
+		saved, err = p.authority(ctx)
+		return err
+	})
 	if err != nil {
 		return event.Saved{}, err
 	}
-	if saved.Exists() {
-		return event.Saved{}, event.Refusef("cdc-relay run", "pipeline %s has a checkpoint already (state %s, safe %s): there is nothing to adopt", p.Name, saved.State, saved.Safe)
-	}
 	if facts, err = p.look(ctx); err != nil {
+		return event.Saved{}, err
+	}
+	if err := p.adoptable(saved, facts); err != nil {
 		return event.Saved{}, err
 	}
 	saved = p.identify(event.Saved{State: event.StateStreaming, Safe: facts.Slot.ConfirmedFlush, Publication: facts.Publication.Fingerprint()}, facts)
@@ -44,6 +51,22 @@ func (p *Pipeline) Adopt(ctx context.Context) (adopted event.Saved, err error) {
 		return event.Saved{}, fmt.Errorf("commit the checkpoint of the adopted slot: %w", err)
 	}
 	return saved, nil
+}
+
+// adoptable refuses a pipeline that has a checkpoint, somebody else's included:
+// asked before the fence, so that nobody is fenced by mistake. The intent of a
+// first start is no checkpoint: adopting is a way out of one that found an older
+// slot.
+func (p *Pipeline) adoptable(saved event.Saved, facts event.Facts) error {
+	if saved.Exists() {
+		if err := p.Guards.Foreign(saved, facts); err != nil {
+			return err
+		}
+	}
+	if saved.State == event.StateStreaming {
+		return event.Refusef("cdc-relay run", "pipeline %s has a checkpoint already (safe %s): there is nothing to adopt", p.Name, saved.Safe)
+	}
+	return p.Guards.Adopt(facts)
 }
 
 // inUse refuses a slot that somebody streams from: a one-shot command does not
@@ -65,8 +88,10 @@ type Gap struct {
 // Recreate makes a new slot for a pipeline whose slot is lost, gone or not to
 // be trusted. It goes the way of the first start: the intent, with the name of
 // the slot that may be dropped, is committed first, so that a crash in any
-// window is picked up by the next start.
-func (p *Pipeline) Recreate(ctx context.Context) (Gap, error) {
+// window is picked up by the next start. A checkpoint that is somebody else's
+// (another Postgres or Kafka cluster, database or slot) is refused before anyone
+// is fenced, unless foreign says to take its place.
+func (p *Pipeline) Recreate(ctx context.Context, foreign bool) (Gap, error) {
 	defer p.release(ctx)
 	facts, err := p.look(ctx)
 	if err != nil {
@@ -75,13 +100,19 @@ func (p *Pipeline) Recreate(ctx context.Context) (Gap, error) {
 	if err := inUse(facts); err != nil {
 		return Gap{}, err
 	}
+	old, err := p.Sink.Look(ctx)
+	if err != nil {
+		return Gap{}, fmt.Errorf("look at the checkpoint: %w", err)
+	}
+	if err := p.recreatable(old, facts, foreign); err != nil {
+		return Gap{}, err
+	}
 	unlock, err := p.Source.LockFirst(ctx)
 	if err != nil {
 		return Gap{}, fmt.Errorf("lock for recreating the slot: %w", err)
 	}
 	defer unlock()
-	old, err := p.authority(ctx)
-	if err != nil {
+	if old, err = p.authority(ctx); err != nil {
 		return Gap{}, err
 	}
 	if facts, err = p.look(ctx); err != nil {
@@ -101,12 +132,23 @@ func (p *Pipeline) Recreate(ctx context.Context) (Gap, error) {
 	return Gap{From: old.Safe, To: made.Safe, Since: old.CommitTime}, err
 }
 
+func (p *Pipeline) recreatable(old event.Saved, facts event.Facts, foreign bool) error {
+	if !old.Exists() {
+		return event.Refusef("cdc-relay run makes the first slot; if there is a slot already: cdc-relay slots adopt",
+			"pipeline %s has no checkpoint: there is nothing to make anew", p.Name)
+	}
+	if foreign {
+		return nil
+	}
+	return p.Guards.Foreign(old, facts)
+}
+
 // release closes both ends of a one-shot command.
 func (p *Pipeline) release(ctx context.Context) {
 	c, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
 	defer cancel()
-	p.Sink.Close()
 	if err := p.Source.Close(c); err != nil {
 		p.Log.Debug("closing the source", "err", err)
 	}
+	p.Sink.Close()
 }

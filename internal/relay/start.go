@@ -55,13 +55,20 @@ func (p *Pipeline) start(ctx context.Context) (event.Saved, error) {
 
 // own goes on from a slot that is held: fence, read, judge, resume.
 func (p *Pipeline) own(ctx context.Context) (event.Saved, error) {
-	saved, err := p.authority(ctx)
+	var saved event.Saved
+	err := p.holding(ctx, func(ctx context.Context) (err error) {
+		saved, err = p.authority(ctx)
+		return err
+	})
 	if err != nil {
 		return event.Saved{}, err
 	}
 	facts, err := p.look(ctx)
 	if err != nil {
 		return event.Saved{}, err
+	}
+	if facts.SenderPID == 0 {
+		return event.Saved{}, errors.New("the session of the slot ended while it was taken")
 	}
 	// A slot or an intent that changed between look and take is somebody else's
 	// first start: not a refusal, look again.
@@ -186,9 +193,9 @@ func (p *Pipeline) finish(ctx context.Context, intent event.Saved, facts event.F
 			return err
 		}
 	}
-	at, err := p.Source.Create(ctx)
+	at, err := p.make(ctx)
 	if err != nil {
-		return fmt.Errorf("create publication and slot: %w", err)
+		return err
 	}
 	if facts, err = p.look(ctx); err != nil {
 		return err
@@ -199,6 +206,46 @@ func (p *Pipeline) finish(ctx context.Context, intent event.Saved, facts event.F
 	}
 	p.Log.Info("slot created", "slot", first.Slot, "safe_lsn", at)
 	return nil
+}
+
+// holding runs do, which waits for Kafka, and keeps the session of the slot
+// meanwhile: the server ends a walsender it hears nothing of, and then another
+// process takes the slot and is fenced by us.
+func (p *Pipeline) holding(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- do(ctx) }()
+	beat := time.NewTicker(p.beat())
+	defer beat.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-beat.C:
+			if err := p.Source.Beat(); err != nil {
+				cancel()
+				<-done // it must not touch Kafka behind our back
+				return fmt.Errorf("the slot was lost while waiting for kafka: %w", err)
+			}
+		}
+	}
+}
+
+// make creates publication and slot. A slot waits for every transaction that is
+// running: one that does not end must not look like a relay that does nothing.
+func (p *Pipeline) make(ctx context.Context) (event.LSN, error) {
+	bound, cancel := context.WithTimeout(ctx, createWithin)
+	defer cancel()
+	at, err := p.Source.Create(bound)
+	if err != nil && bound.Err() != nil && ctx.Err() == nil {
+		err = &event.Fault{What: fmt.Sprintf("the slot was not there within %s: its creation waits for every transaction that is open", createWithin), Err: err,
+			Do: "nothing, it is tried again; to see what it waits for: select pid, xact_start, query from pg_stat_activity where backend_xid is not null order by xact_start"}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("create publication and slot: %w", err)
+	}
+	return at, nil
 }
 
 // authority fences every transactional id and reads the checkpoint.
@@ -218,7 +265,7 @@ func (p *Pipeline) look(ctx context.Context) (event.Facts, error) {
 	if err != nil {
 		return facts, fmt.Errorf("look at postgres: %w", err)
 	}
-	p.Metrics.facts(facts)
+	p.Metrics.Facts(facts)
 	if facts.InRecovery {
 		return facts, &event.Fault{Verdict: event.Standby, What: "the server is in recovery, not promoted yet: waiting"}
 	}

@@ -1,7 +1,7 @@
 -- $1 slot, $2 publication, $3 tables as [{pos, name, nsp, rel}], $4 pid of our walsender.
 -- Columns that came with a later version are read through to_jsonb: one text for 14 to 18.
 with rel as (
-  select w.pos, w.name, w.nsp, w.rel, c.oid, c.relpersistence, c.relkind
+  select w.pos, w.name, w.nsp, w.rel, c.oid, c.relpersistence, c.relkind, c.relowner
   from json_to_recordset($3::json) as w(pos int, name text, nsp text, rel text)
   left join pg_namespace n on n.nspname = w.nsp
   left join pg_class c on c.relnamespace = n.oid and c.relname = w.rel and c.relkind in ('r', 'p')
@@ -31,6 +31,7 @@ select jsonb_build_object(
   'idle_slot_timeout', coalesce(current_setting('idle_replication_slot_timeout', true), ''),
   'max_slot_keep_size', current_setting('max_slot_wal_keep_size'),
   'role', session_user,
+  'can_create', has_database_privilege(current_database(), 'CREATE'),
   'superuser', (select rolsuper from pg_roles where rolname = session_user),
   -- rds_replication stands for the attribute where the provider does not give it.
   'replication', (select bool_or(r.rolreplication or r.rolsuper) from pg_roles r where r.rolname = session_user)
@@ -48,6 +49,7 @@ select jsonb_build_object(
   'tables', (select jsonb_agg(jsonb_build_object(
       'name', r.name, 'exists', r.oid is not null, 'oid', coalesce(r.oid::bigint, 0),
       'persistence', coalesce(r.relpersistence::text, ''), 'partitioned', coalesce(r.relkind = 'p', false),
+      'owned', coalesce(pg_has_role(r.relowner, 'USAGE'), false),
       'can_select', coalesce(has_table_privilege(r.oid, 'SELECT'), false),
       'columns', (select jsonb_agg(a.attname order by a.attnum) from pg_attribute a
         where a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped)

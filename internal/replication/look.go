@@ -33,6 +33,7 @@ type factsRow struct {
 	MaxSlotKeepSize string     `json:"max_slot_keep_size"`
 	Role            string     `json:"role"`
 	Superuser       bool       `json:"superuser"`
+	CanCreate       bool       `json:"can_create"`
 	Replication     bool       `json:"replication"`
 	Slot            *slotRow   `json:"slot"`
 	Publication     *pubRow    `json:"publication"`
@@ -87,6 +88,7 @@ type tableRow struct {
 	Persistence string   `json:"persistence"`
 	Partitioned bool     `json:"partitioned"`
 	CanSelect   bool     `json:"can_select"`
+	Owned       bool     `json:"owned"`
 	Columns     []string `json:"columns"`
 }
 
@@ -132,7 +134,7 @@ func (r *factsRow) facts(o Options) event.Facts {
 		SystemID: r.SystemID, Timeline: r.Timeline, Version: r.Version, InRecovery: r.InRecovery, Database: r.Database,
 		Flush: lsnOf(r.Flush), WALLevel: r.WALLevel, MaxSlots: r.MaxSlots, Slots: r.Slots, MaxSenders: r.MaxSenders,
 		Senders: r.Senders, IdleSlotTimeout: r.IdleSlotTimeout, MaxSlotKeepSize: r.MaxSlotKeepSize,
-		Role: r.Role, Replication: r.Replication, Superuser: r.Superuser,
+		Role: r.Role, Replication: r.Replication, Superuser: r.Superuser, CanCreate: r.CanCreate,
 		Slot:        event.Slot{Name: o.Slot},
 		Publication: event.Publication{Name: o.Publication},
 	}

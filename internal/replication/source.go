@@ -103,6 +103,15 @@ func (s *Source) start(ctx context.Context, pc *pgconn.PgConn) (*stream, error) 
 	return st, nil
 }
 
+// Beat keeps the session alive between Take and Resume: it repeats the slot's
+// own position.
+func (s *Source) Beat() error {
+	if s.stream == nil {
+		return fmt.Errorf("keep slot %q: not taken", s.opts.Slot)
+	}
+	return s.stream.sendStatus()
+}
+
 // announced logs what the stream says about a table of ours.
 func (s *Source) announced(old, now *event.Relation) {
 	s.met.relations.Inc()

@@ -253,7 +253,7 @@ func (s *Sink) read(ctx context.Context, visible bool) (event.Saved, error) {
 	}
 	if saved.ClusterID != "" && s.clusterID != "" && saved.ClusterID != s.clusterID && !s.opt.AcceptCluster {
 		return event.Saved{}, event.Refusef(
-			"point bootstrap.servers at that cluster; if this one takes over from it: cdc-relay slots recreate --accept-gap, which goes on from now",
+			"point bootstrap.servers at that cluster; if this one takes over from it: cdc-relay slots recreate --accept-gap --accept-foreign, which goes on from now",
 			"pipeline %s: the checkpoint in topic %q was written on Kafka cluster %s, but this is cluster %s: what was committed there may not be here",
 			s.key, s.opt.CheckpointTopic, saved.ClusterID, s.clusterID)
 	}
@@ -262,7 +262,7 @@ func (s *Sink) read(ctx context.Context, visible bool) (event.Saved, error) {
 
 func (s *Sink) unreadable(f kafka.Found, err error) error {
 	fault := event.Refusef(
-		fmt.Sprintf("kafka-console-consumer.sh --bootstrap-server %s --topic %s --partition %d --offset %d --max-messages 1", s.opt.Settings.Bootstrap(), s.opt.CheckpointTopic, f.Partition, f.Offset),
+		fmt.Sprintf("kafka-console-consumer.sh --bootstrap-server %s --topic %s --partition %d --offset %d --max-messages 1; if it is garbage: write a tombstone (key %s, null value) behind it, then cdc-relay slots adopt", s.opt.Settings.Bootstrap(), s.opt.CheckpointTopic, f.Partition, f.Offset, s.key),
 		"pipeline %s: the checkpoint at %s[%d]@%d cannot be read", s.key, s.opt.CheckpointTopic, f.Partition, f.Offset)
 	fault.Err = err
 	return fault
