@@ -79,6 +79,11 @@ func (a *app) relay(ctx context.Context, pipelines []string, again *replay.Reque
 	if err != nil {
 		return err
 	}
+	// Before anything is made: a contract that names a schema there is no file
+	// of is bad configuration, not a refusal of the registry.
+	if err := f.CheckSchemas(); err != nil {
+		return &fleet.UsageError{What: err.Error()}
+	}
 	log.Info("cdc-relay", "version", version, "name", cfg.Name, "environment", string(cfg.Environment),
 		"pipelines", len(cfg.Pipelines()), "batches_at_most", cfg.Memory.String())
 
