@@ -51,7 +51,8 @@ type Config struct {
 	Events   []string `yaml:"events"`  // contract files
 
 	Batch          Batch          `yaml:"batch"`
-	Memory         Size           `yaml:"memory"` // of all batches of the process
+	Memory         Size           `yaml:"memory"`          // of all batches of the process
+	MaxEventBytes  Size           `yaml:"max_event_bytes"` // of a record on the wire
 	IdleCheckpoint IdleCheckpoint `yaml:"idle_checkpoint"`
 
 	HTTP HTTP `yaml:"http"`
@@ -73,6 +74,9 @@ type Postgres struct {
 	// Failover makes slots survive a failover to a standby, from PostgreSQL 17.
 	Failover      bool          `yaml:"failover"`
 	SenderTimeout time.Duration `yaml:"sender_timeout"` // wal_sender_timeout of our connection
+	// MessagePrefix turns transactional logical messages of exactly this prefix
+	// into events; empty: none. Any role that may connect can emit them.
+	MessagePrefix string `yaml:"message_prefix"`
 }
 
 // Database is one entry of databases: what differs from the defaults.
@@ -172,6 +176,7 @@ func defaults() *Config {
 		Schemas:         "schemas/avro",
 		Batch:           Batch{Events: 2000, Bytes: 8 << 20},
 		Memory:          256 << 20,
+		MaxEventBytes:   1_000_000,
 		IdleCheckpoint:  IdleCheckpoint{Interval: 10 * time.Second, Bytes: 16 << 20},
 		HTTP:            HTTP{Listen: ":9464"},
 		Log:             Log{Level: "info", Format: "text"},

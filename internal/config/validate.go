@@ -77,6 +77,7 @@ func (v *validator) all() {
 	v.size("idle_checkpoint.bytes", c.IdleCheckpoint.Bytes, 1<<20, 1<<40)
 	v.size("batch.bytes", c.Batch.Bytes, 64<<10, 1<<30)
 	v.size("memory", c.Memory, 1<<20, 1<<40)
+	v.size("max_event_bytes", c.MaxEventBytes, 1<<10, 1<<30)
 	if c.Batch.Events < 1 || c.Batch.Events > 1_000_000 {
 		v.fail("batch.events", "write a number from 1 to 1000000, such as 2000", "%d is out of range", c.Batch.Events)
 	}

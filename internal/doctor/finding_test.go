@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cdc-relay/cdc-relay/internal/event"
 )
@@ -150,8 +149,7 @@ var findingCases = []struct {
 	}},
 	{"kafka with weak topics and rights", Fail, func() []Finding {
 		f := kafkaSound()
-		f.TransactionTimeout = time.Hour
-		f.Denied = []string{"Write on TransactionalId essays/*"}
+		f.Unread = []string{"pipeline essays: the checkpoint cannot be read"}
 		f.Checkpoint.Config = map[string]string{"cleanup.policy": "compact,delete", "min.insync.replicas": "2"}
 		f.Checkpoint.Partitions = 6
 		f.Topics = []KafkaTopic{
@@ -177,7 +175,7 @@ var findingCases = []struct {
 }
 
 func kafkaSound() KafkaFacts {
-	return KafkaFacts{Bootstrap: "broker:9092", ClusterID: "kafka-1", Brokers: 3, TransactionTimeout: time.Minute, MaxTransactionTimeout: 15 * time.Minute,
+	return KafkaFacts{Bootstrap: "broker:9092", ClusterID: "kafka-1", Brokers: 3,
 		Checkpoint: KafkaTopic{Name: "cdc-relay.checkpoints", Exists: true, Partitions: 25, Replicas: 3, Allowed: []string{"read", "write", "describe"},
 			Config: map[string]string{"cleanup.policy": "compact", "min.insync.replicas": "2"}},
 		Topics: []KafkaTopic{{Name: "essays.scored.v1", Exists: true, Partitions: 12, Replicas: 3, Config: map[string]string{"min.insync.replicas": "2", "unclean.leader.election.enable": "false"}}}}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // KafkaTopic is what the cluster says about a topic. Its fields are those of
@@ -33,12 +32,8 @@ type KafkaFacts struct {
 	Brokers    int
 	Checkpoint KafkaTopic
 	Topics     []KafkaTopic // those the contracts name
-	// TransactionTimeout is ours, MaxTransactionTimeout the brokers'
-	// transaction.max.timeout.ms; 0: not told.
-	TransactionTimeout, MaxTransactionTimeout time.Duration
-	// Denied are further operations that were refused, in words: "Write on
-	// TransactionalId essays/".
-	Denied []string
+	// Unread says of which pipelines the checkpoint cannot be read, and why.
+	Unread []string
 }
 
 // checkpointPartitions is how many partitions the checkpoint topic is created
@@ -53,12 +48,8 @@ func Kafka(f KafkaFacts, mayCreate bool) []Finding {
 			"check kafka.bootstrap.servers, security.protocol and the network from this host"}})
 	}
 	out := []Finding{{Level: OK, Check: "connection", What: fmt.Sprintf("cluster %s, brokers: %d", f.ClusterID, f.Brokers)}}
-	if f.MaxTransactionTimeout > 0 && f.TransactionTimeout > f.MaxTransactionTimeout {
-		out = append(out, Finding{Fail, "", "transaction timeout", fmt.Sprintf("transaction.timeout.ms is %d, and the brokers allow %d", f.TransactionTimeout.Milliseconds(), f.MaxTransactionTimeout.Milliseconds()),
-			"lower kafka: {transaction.timeout.ms: …} or raise transaction.max.timeout.ms of the brokers"})
-	}
-	for _, d := range f.Denied {
-		out = append(out, Finding{Fail, "", "acl", "not allowed: " + d, "grant it to the relay's user (kafka-acls --add)"})
+	for _, u := range f.Unread {
+		out = append(out, Finding{Fail, "", "checkpoint", u, "mend what it says; until then a start fails in the same way"})
 	}
 	out = append(out, checkpointTopic(f.Checkpoint, mayCreate, f.Brokers)...)
 	for _, t := range f.Topics {

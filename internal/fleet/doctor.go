@@ -81,7 +81,7 @@ func (f *Fleet) postgres(ctx context.Context, p config.Pipeline, saved event.Sav
 // kafkaFacts asks the cluster, and for every pipeline's checkpoint where that
 // can be read.
 func (f *Fleet) kafkaFacts(ctx context.Context) (doctor.KafkaFacts, map[string]event.Saved) {
-	facts := doctor.KafkaFacts{Bootstrap: f.settings.Bootstrap(), TransactionTimeout: f.settings.TransactionTimeout()}
+	facts := doctor.KafkaFacts{Bootstrap: f.settings.Bootstrap()}
 	saved := map[string]event.Saved{}
 	client, err := kafka.Open(f.settings, f.Log)
 	if err != nil {
@@ -119,7 +119,7 @@ func (f *Fleet) kafkaFacts(ctx context.Context) (doctor.KafkaFacts, map[string]e
 		if s, err := f.checkpoint(ctx, p); err == nil {
 			saved[p.Name] = s
 		} else {
-			facts.Denied = append(facts.Denied, fmt.Sprintf("reading the checkpoint of %s: %v", p.Key, err))
+			facts.Unread = append(facts.Unread, named(p.Name, err).Error())
 		}
 	}
 	return facts, saved

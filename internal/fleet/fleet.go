@@ -88,18 +88,26 @@ func (f *Fleet) Run(ctx context.Context, names []string, again *replay.Request) 
 	if err != nil {
 		return err
 	}
-	var wg sync.WaitGroup
+	if again != nil && len(chosen) > 1 {
+		return &UsageError{"an LSN belongs to one server's log: say with --pipeline which pipeline is to be replayed"}
+	}
+	var running, observing sync.WaitGroup
+	observed, stop := context.WithCancel(ctx)
 	failed := make([]error, len(chosen))
 	for i, p := range chosen {
 		u := f.unit(p)
-		wg.Go(func() {
-			if err := u.run(ctx, again); err != nil {
+		live := u.pipeline(role{})
+		running.Go(func() {
+			if err := u.run(ctx, live, again); err != nil {
 				u.log.Error("the pipeline cannot go on", "err", err)
 				failed[i] = named(p.Name, err)
+				observing.Go(func() { u.observe(observed, live.Metrics) })
 			}
 		})
 	}
-	wg.Wait()
+	running.Wait()
+	stop()
+	observing.Wait()
 	return errors.Join(failed...)
 }
 

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"github.com/cdc-relay/cdc-relay/internal/replay"
 	"github.com/cdc-relay/cdc-relay/internal/replication"
 	"github.com/cdc-relay/cdc-relay/internal/sink"
-	"github.com/cdc-relay/cdc-relay/internal/transform"
 )
 
 // How long a pipeline whose surroundings are not ready waits before it asks
@@ -23,6 +21,7 @@ import (
 const (
 	prepareFirst = 500 * time.Millisecond
 	prepareMost  = 15 * time.Second
+	observeEvery = 30 * time.Second
 )
 
 // unit is one pipeline and, before it, a replay of part of its log.
@@ -41,8 +40,7 @@ func (f *Fleet) unit(p config.Pipeline) *unit {
 }
 
 // run prepares the surroundings, replays what was asked for, and relays.
-func (u *unit) run(ctx context.Context, again *replay.Request) error {
-	live := u.pipeline(role{})
+func (u *unit) run(ctx context.Context, live *relay.Pipeline, again *replay.Request) error {
 	u.Status.Add(u.cfg.Name, live.Checkpoint)
 	system, err := u.ready(ctx, live.Source)
 	if err == nil && again != nil {
@@ -60,6 +58,25 @@ func (u *unit) run(ctx context.Context, again *replay.Request) error {
 		return err
 	}
 	return live.Run(ctx)
+}
+
+// observe goes on looking at the server of a pipeline that cannot go on, so
+// that the metrics show the log it keeps, which grows.
+func (u *unit) observe(ctx context.Context, m *relay.Metrics) {
+	src := replication.New(u.source())
+	defer func() { _ = src.Close(context.WithoutCancel(ctx)) }() // nothing is streamed
+	tick := time.NewTicker(observeEvery)
+	defer tick.Stop()
+	for {
+		if facts, err := src.Look(ctx); err == nil {
+			m.Facts(facts)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // role is what a pipeline is made for: to relay (the zero role), to replay a
@@ -99,7 +116,8 @@ func (u *unit) pipeline(r role) *relay.Pipeline {
 			Events: c.Batch.Events, Bytes: int(c.Batch.Bytes),
 			IdleAfter: c.IdleCheckpoint.Interval, IdleBytes: event.LSN(c.IdleCheckpoint.Bytes),
 		},
-		Pool: u.pool, Log: log, Metrics: relay.NewMetrics(reg),
+		SenderTimeout: c.Postgres.SenderTimeout,
+		Pool:          u.pool, Log: log, Metrics: relay.NewMetrics(reg),
 		OnState: func(s relay.State, err error) { u.Status.Set(u.cfg.Name, s, err) },
 	}
 }
@@ -111,58 +129,7 @@ func (u *unit) source() replication.Options {
 	pg := u.Config.Postgres
 	return replication.Options{
 		URL: u.cfg.URL, ApplicationName: "cdc-relay " + u.cfg.Key, Slot: u.cfg.Slot, Publication: u.cfg.Publication,
-		Tables: []string{u.cfg.Table}, MessagePrefix: transform.DefaultMessagePrefix,
+		Tables: []string{u.cfg.Table}, MessagePrefix: pg.MessagePrefix,
 		SenderTimeout: pg.SenderTimeout, Failover: pg.Failover, Logger: u.log,
 	}
-}
-
-// replay publishes the range once more, unless it was done before, and returns
-// when it is in Kafka.
-func (u *unit) replay(ctx context.Context, live *relay.Pipeline, req replay.Request, system string) error {
-	done, err := u.replayed(ctx, req)
-	if err != nil {
-		return err
-	}
-	if done {
-		u.log.Info("this range was replayed before; going on with the live stream", "replay", req.ID())
-		return nil
-	}
-	plan, err := u.plan(ctx, live, req)
-	if err != nil {
-		return err
-	}
-	p := u.pipeline(role{plan: &plan})
-	if p.Transformer, err = u.transformer(ctx, system, plan.ID, prometheus.WrapRegistererWith(prometheus.Labels{"pipeline": p.Name}, u.Registerer)); err != nil {
-		return err
-	}
-	return p.Run(ctx)
-}
-
-// replayed asks Kafka whether the replay has come to its end. It is asked
-// before anything else: the anchor of a replay that is done may be gone.
-func (u *unit) replayed(ctx context.Context, req replay.Request) (bool, error) {
-	s := sink.New(sink.Options{
-		Name: u.Config.Name, Pipeline: u.replayName(req.ID()), Settings: u.settings,
-		CheckpointTopic: u.Config.CheckpointTopic, RelayVersion: u.Version, Logger: u.log,
-	})
-	defer s.Close()
-	saved, err := s.Look(ctx)
-	return saved.State == event.StateDone, err
-}
-
-func (u *unit) plan(ctx context.Context, live *relay.Pipeline, req replay.Request) (replay.Plan, error) {
-	defer live.Sink.Close()
-	saved, err := live.Sink.Look(ctx)
-	if err != nil {
-		return replay.Plan{}, fmt.Errorf("look at the checkpoint: %w", err)
-	}
-	infos, err := live.Source.(*replication.Source).ListSlots(ctx)
-	if err != nil {
-		return replay.Plan{}, err
-	}
-	slots := make([]event.Slot, len(infos))
-	for i := range infos {
-		slots[i] = infos[i].Slot
-	}
-	return replay.Make(req, u.cfg.Slot, saved, slots)
 }

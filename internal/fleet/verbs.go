@@ -104,6 +104,9 @@ func (f *Fleet) Unanchor(ctx context.Context, pipeline, name string) (string, er
 	if err != nil {
 		return "", &UsageError{err.Error()}
 	}
+	if f.streamed(slot) {
+		return "", &UsageError{slot + " is no anchor: it is the slot of a pipeline"}
+	}
 	src := replication.New(f.unit(p).source())
 	defer func() { _ = src.Close(context.WithoutCancel(ctx)) }() // what counts was done or failed
 	slots, err := src.ListSlots(ctx)

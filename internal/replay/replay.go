@@ -66,6 +66,10 @@ func Make(req Request, slot string, live event.Saved, slots []event.Slot) (Plan,
 	p := Plan{ID: req.ID(), From: req.From, To: req.To}
 	p.Slot = temporary(slot, p.ID)
 	published := live.Checkpoint().Last.Commit
+	if published != 0 && live.Safe <= published {
+		// The live pipeline is inside this transaction: it sends the rest itself.
+		published--
+	}
 	if published == 0 {
 		return p, event.Refusef("cdc-relay run, without --from-lsn", "the pipeline has not published anything yet: there is nothing to replay")
 	}

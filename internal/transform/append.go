@@ -125,7 +125,7 @@ func (t *Transformer) size(rec *event.Record, r *rule, f *form) error {
 		return nil
 	}
 	mend := "keep large content out of the event (an object store and a reference), or raise the topic's max.message.bytes " +
-		"and the relay's limit, which is 1000000 by default"
+		"and max_event_bytes of the relay's configuration"
 	if f.encoding == contract.Avro {
 		mend += "; the limit counts the Avro form"
 	}

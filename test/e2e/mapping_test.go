@@ -133,7 +133,7 @@ topic_classes:
 // Logical messages are events without a table, in one order with the rows around
 // them. Those that are not of a transaction, or not ours, are none.
 func TestMessagesAndRowsInOneOrder(t *testing.T) {
-	n := newLane(t)
+	n := newLane(t, with(func(c *rig.Config) { c.Messages = "cdc_relay" }))
 	r := n.start()
 	content := func(e rig.Event) string {
 		return fmt.Sprintf(`{"id":%q,"event_type":%q,"aggregate_type":"essay","aggregate_id":%q,"payload":%s}`, e.ID, e.Type, e.Key, e.Payload())

@@ -18,6 +18,7 @@ type Config struct {
 	Registry    string
 	Prefix      string            // of the topics, so that tests do not meet
 	Kafka       map[string]string // further client properties
+	Messages    string            // prefix of logical messages that are events
 	Extra       string            // further lines of YAML
 	Contract    string            // instead of Contract(Prefix)
 	Schemas     string            // default: those that are shipped
@@ -31,6 +32,9 @@ func (c Config) Write(dir string) (string, error) {
 	line("name: %s", c.Name)
 	line("environment: %s", or(c.Environment, "testing"))
 	line("postgres:\n  url: %q", or(c.Postgres, c.Server))
+	if c.Messages != "" {
+		line("  message_prefix: %q", c.Messages)
+	}
 	if len(c.Databases) > 0 {
 		line("databases:")
 		for name, lines := range c.Databases {
