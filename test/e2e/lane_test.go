@@ -199,8 +199,11 @@ func (n *lane) contents(t *tape) {
 type tape struct {
 	records         []*kgo.Record // of partition 0 first, each in order
 	commits, aborts int           // markers
-	perTx           []int         // records of each committed transaction; for one partition
-	sinceMarker     int
+	// perTx are the records of each committed transaction by producer, for one
+	// partition: the relay's two producers take turns, and the marker of one
+	// may be written behind the first records of the other.
+	perTx map[int64][]int
+	open  map[int64]int // records since the producer's last marker
 }
 
 // tape reads a topic to the end it has when the call begins. Aborted records
@@ -218,7 +221,7 @@ func (l *lab) tape(topic string) *tape {
 	l.check(err)
 	defer c.Close()
 	maps.DeleteFunc(ends, func(_ int32, end int64) bool { return end == 0 })
-	t := &tape{}
+	t := &tape{perTx: map[int64][]int{}, open: map[int64]int{}}
 	for len(ends) > 0 {
 		f := c.PollFetches(ctx)
 		if err := errors.Join(ctx.Err(), f.Err()); err != nil {
@@ -238,7 +241,7 @@ func (l *lab) tape(topic string) *tape {
 func (t *tape) note(l *lab, r *kgo.Record) {
 	if !r.Attrs.IsControl() {
 		t.records = append(t.records, r)
-		t.sinceMarker++
+		t.open[r.ProducerID]++
 		return
 	}
 	var k kmsg.ControlRecordKey
@@ -246,11 +249,11 @@ func (t *tape) note(l *lab, r *kgo.Record) {
 	switch k.Type {
 	case kmsg.ControlRecordKeyTypeCommit:
 		t.commits++
-		t.perTx = append(t.perTx, t.sinceMarker)
+		t.perTx[r.ProducerID] = append(t.perTx[r.ProducerID], t.open[r.ProducerID])
 	case kmsg.ControlRecordKeyTypeAbort:
 		t.aborts++
 	}
-	t.sinceMarker = 0
+	t.open[r.ProducerID] = 0
 }
 
 func (t *tape) ids() []string {
