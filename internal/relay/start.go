@@ -225,7 +225,7 @@ func (p *Pipeline) holding(ctx context.Context, do func(context.Context) error) 
 		case <-beat.C:
 			if err := p.Source.Beat(); err != nil {
 				cancel()
-				<-done // it must not touch Kafka behind our back
+				_ = <-done // it must not touch Kafka behind our back; err says why it was stopped
 				return fmt.Errorf("the slot was lost while waiting for kafka: %w", err)
 			}
 		}

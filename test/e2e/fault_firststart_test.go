@@ -52,7 +52,7 @@ func (f *firstStart) holdSlots() {
 	f.Helper()
 	tx, err := f.db.Begin(f.Context())
 	f.check(err)
-	f.Cleanup(func() { tx.Rollback(context.WithoutCancel(f.Context())) }) //nolint:errcheck // it has ended where the test came that far
+	f.Cleanup(func() { tx.Rollback(context.WithoutCancel(f.Context())) }) // it has ended where the test came that far
 	f.held = tx
 	f.must(tx.Exec(f.ctx(time.Minute), "select txid_current()"))
 }

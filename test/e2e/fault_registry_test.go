@@ -39,7 +39,7 @@ func newDoor(l *lab, to string) *door {
 	l.Cleanup(func() {
 		d.shut()
 		d.tasks.Wait()
-		d.socket.Close() //nolint:errcheck // the test is over
+		d.socket.Close() // the test is over
 	})
 	l.check(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 	name, err := syscall.Getsockname(fd)
@@ -65,7 +65,7 @@ func (d *door) open(l *lab) {
 			}
 			out, err := net.Dial("tcp", d.to)
 			if err != nil {
-				in.Close() //nolint:errcheck // nobody is behind the door
+				in.Close() // nobody is behind the door
 				continue
 			}
 			d.mu.Lock()
@@ -78,9 +78,9 @@ func (d *door) open(l *lab) {
 }
 
 func pass(to, from net.Conn) {
-	io.Copy(to, from) //nolint:errcheck // either end may end it
-	to.Close()        //nolint:errcheck // the second time it is closed already
-	from.Close()      //nolint:errcheck // as above
+	io.Copy(to, from) // either end may end it
+	to.Close()        // the second time it is closed already
+	from.Close()      // as above
 }
 
 // shut refuses and cuts connections, for good: a socket that listened cannot be
@@ -92,9 +92,9 @@ func (d *door) shut() {
 		return
 	}
 	_ = syscall.Shutdown(int(d.socket.Fd()), syscall.SHUT_RDWR) // wakes Accept, refuses from now on
-	d.l.Close()                                                 //nolint:errcheck // as above
+	d.l.Close()                                                 // as above
 	for _, c := range d.conns {
-		c.Close() //nolint:errcheck // as above
+		c.Close() // as above
 	}
 	d.l, d.conns = nil, nil
 }

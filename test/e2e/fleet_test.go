@@ -31,7 +31,7 @@ func (l *lab) get(r *rig.Relay, path string) ([]byte, int) {
 	l.check(err)
 	res, err := http.Get("http://" + addr + path) //nolint:noctx // of this machine
 	l.check(err)
-	defer res.Body.Close() //nolint:errcheck // read to the end
+	defer res.Body.Close() // read to the end
 	body, err := io.ReadAll(res.Body)
 	l.check(err)
 	return body, res.StatusCode

@@ -29,7 +29,7 @@ const parallel = "8"
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		f.Value.Set(parallel) //nolint:errcheck // a constant that is a number
+		f.Value.Set(parallel) // a constant that is a number
 	}
 	dir := filepath.Join(rig.Root(), "build", "e2e")
 	err := os.MkdirAll(dir, 0o755)
@@ -68,10 +68,6 @@ func ownPostgres(opts ...stack.PGOption) setup {
 
 func ownBroker(opts ...stack.BrokerOption) setup {
 	return func(l *lab, _ *rig.Config) { l.kafka = stack.NewBroker(l.T, opts...) }
-}
-
-func ownRegistry() setup {
-	return func(l *lab, _ *rig.Config) { l.sr = stack.NewRegistry(l.T) }
 }
 
 // with changes the configuration.
@@ -194,7 +190,7 @@ func (l *lab) launch(args ...string) *rig.Relay {
 		if l.Failed() {
 			l.Logf("log of relay %d:\n%s", r.PID(), r.Log())
 		}
-		log.Close() //nolint:errcheck // a copy of the log
+		log.Close() // a copy of the log
 	})
 	return r
 }
@@ -205,18 +201,6 @@ func (l *lab) start(args ...string) *rig.Relay {
 	r := l.launch(append([]string{"run"}, args...)...)
 	l.check(r.Ready(l.ctx(time.Minute)))
 	return r
-}
-
-// cli runs a one-shot command to its end and returns what it printed and its
-// exit code.
-func (l *lab) cli(args ...string) (string, int) {
-	l.Helper()
-	r := l.launch(args...)
-	code, err := r.Exit(l.ctx(time.Minute))
-	if err != nil {
-		l.Fatal(err)
-	}
-	return r.Log(), code
 }
 
 // slot is the name of the lab's slot.
