@@ -39,6 +39,7 @@ func (t *Transformer) append(b *event.Batch, m *event.Msg) error {
 	if err != nil {
 		return err
 	}
+	t.row.places = r.places
 	if err := t.loadPayload(r.needJSON); err != nil {
 		return err
 	}

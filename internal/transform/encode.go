@@ -120,7 +120,7 @@ func (t *Transformer) loadVersion() {
 		m = t.message
 	}
 	if m.versionInPayload {
-		t.version, _ = t.row.inside(t.row.payload, t.schemaVersion)
+		t.version, _ = t.row.inPayload(t.schemaVersion)
 		return
 	}
 	t.version, _ = t.row.scalar(fieldSchemaVersion)

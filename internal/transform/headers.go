@@ -134,7 +134,7 @@ func (t *Transformer) deriveOccurredAt() error {
 	} else {
 		d.missing[stdOccurredAt] = true
 	}
-	d.value[stdOccurredAt] = at.AppendFormat(d.occurred[:0], rfc3339Micros)
+	d.value[stdOccurredAt] = appendMicros(d.occurred[:0], at)
 	return nil
 }
 
@@ -144,7 +144,7 @@ func (t *Transformer) deriveTrace() {
 	trace, correlation, parent := d.value[stdTraceID], d.value[stdCorrelationID], d.value[stdTraceparent]
 	d.missing[stdTraceID], d.missing[stdCorrelationID] = trace == nil, correlation == nil
 	if correlation == nil {
-		correlation, _ = t.row.inside(t.row.payload, t.correlation)
+		correlation, _ = t.row.inPayload(t.correlation)
 	}
 	if trace == nil && validTraceparent(parent) {
 		trace = parent[3:35]

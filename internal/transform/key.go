@@ -78,7 +78,7 @@ func (t *Transformer) keyFrom(s *keySource) ([]byte, bool) {
 	case contract.KeyAggregateID:
 		return r.scalar(fieldAggregateID)
 	case contract.KeyPayload:
-		return r.inside(r.payload, s.path)
+		return r.inPayload(s.path)
 	case contract.KeyHeader:
 		return r.given.text(s.std, s.name)
 	case contract.KeyColumn:

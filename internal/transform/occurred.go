@@ -9,6 +9,35 @@ import (
 // that texts sort as times do.
 const rfc3339Micros = "2006-01-02T15:04:05.000000Z"
 
+// appendMicros appends at, which is in UTC, as rfc3339Micros has it: AppendFormat
+// reads its layout anew each time.
+func appendMicros(dst []byte, at time.Time) []byte {
+	year, month, day := at.Date()
+	if year < 0 || year > 9999 {
+		return at.AppendFormat(dst, rfc3339Micros) // a commit by a clock gone mad
+	}
+	hour, minute, second := at.Clock()
+	dst = append(appendDigits(dst, year, 4), '-')
+	dst = append(appendDigits(dst, int(month), 2), '-')
+	dst = append(appendDigits(dst, day, 2), 'T')
+	dst = append(appendDigits(dst, hour, 2), ':')
+	dst = append(appendDigits(dst, minute, 2), ':')
+	dst = append(appendDigits(dst, second, 2), '.')
+	return append(appendDigits(dst, at.Nanosecond()/1000, 6), 'Z')
+}
+
+// appendDigits appends n in width decimal digits.
+func appendDigits(dst []byte, n, width int) []byte {
+	for range width {
+		dst = append(dst, '0')
+	}
+	for i := len(dst) - 1; n > 0; i-- {
+		dst[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return dst
+}
+
 var errTimestamp = errors.New("want a timestamp as Postgres writes it (2006-01-02 15:04:05.123456+02) or RFC 3339, between the years 1 and 9999")
 
 // parseTimestamp reads the text form of timestamptz under DateStyle ISO with

@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"math/rand/v2"
 	"regexp"
 	"testing"
 	"time"
@@ -50,6 +51,20 @@ func TestParseTimestamp(t *testing.T) {
 		}
 		if got != tc.want {
 			t.Errorf("%q: %q, want %q", tc.in, got, tc.want)
+		}
+	}
+}
+
+func TestAppendMicros(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	times := []time.Time{{}, time.UnixMicro(0), time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC), time.Date(12024, 1, 2, 3, 4, 5, 6000, time.UTC)}
+	for range 1000 {
+		times = append(times, time.Unix(random.Int64N(253402300800+62135596800)-62135596800, random.Int64N(1e9)))
+	}
+	for _, at := range times {
+		if got, want := string(appendMicros(nil, at.UTC())), at.UTC().Format(rfc3339Micros); got != want {
+			t.Errorf("%s, want %s", got, want)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cdc-relay/cdc-relay/internal/event"
 )
@@ -21,6 +22,9 @@ type row struct {
 
 	typ     []byte
 	payload []byte // nil: null
+	places  *places
+	found   [][]byte // by places.paths, once walked
+	walked  bool
 	given   rowHeaders
 
 	scratch []byte // decoded escapes, bytea
@@ -48,13 +52,34 @@ func (r *row) scalar(f field) ([]byte, bool) {
 	return nil, false
 }
 
+// inPayload is the scalar at a path in the payload, if it is not empty. The
+// first question finds all that the row's rule may ask.
+func (r *row) inPayload(p *jsonPath) ([]byte, bool) {
+	i := slices.Index(r.places.paths, p)
+	if i < 0 {
+		return r.inside(r.payload, p)
+	}
+	if !r.walked {
+		r.walked = true
+		r.found = slices.Grow(r.found[:0], len(r.places.paths))[:len(r.places.paths)]
+		r.places.find(r.payload, r.found)
+	}
+	return r.textOf(r.found[i])
+}
+
 // inside is the scalar at a path in JSON text, if it is not empty.
 func (r *row) inside(doc []byte, p *jsonPath) ([]byte, bool) {
 	raw, ok := p.find(doc)
 	if !ok {
 		return nil, false
 	}
+	return r.textOf(raw)
+}
+
+// textOf is the scalar raw, if it is not empty.
+func (r *row) textOf(raw []byte) ([]byte, bool) {
 	var v []byte
+	var ok bool
 	if v, r.scratch, ok = scalar(raw, r.scratch); !ok || len(v) == 0 {
 		return nil, false
 	}
@@ -128,7 +153,7 @@ func (r *row) unhex(text []byte) ([]byte, error) {
 // load binds the message to the plan of its table and reads type and payload.
 func (t *Transformer) load(m *event.Msg) error {
 	r := &t.row
-	r.m, r.typ, r.payload, r.scratch = m, nil, nil, r.scratch[:0]
+	r.m, r.typ, r.payload, r.walked, r.scratch = m, nil, nil, false, r.scratch[:0]
 	r.given.reset()
 	rel := m.Rel
 	r.cols = m.Cols

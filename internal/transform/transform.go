@@ -86,7 +86,8 @@ type rule struct {
 	forms   []form
 	metrics ruleMetrics
 
-	needJSON bool // a form passes the payload on as JSON
+	places   *places // what key and headers may ask of the payload
+	needJSON bool    // a form passes the payload on as JSON
 	warned   time.Time
 	unwarned int
 }
@@ -188,7 +189,27 @@ func (t *Transformer) compileRule(src *contract.Rule, book *schemaBook) (*rule, 
 		r.forms = append(r.forms, f)
 		r.needJSON = r.needJSON || f.encoding == contract.JSON
 	}
+	r.places = t.placesOf(r)
 	return r, nil
+}
+
+// placesOf are the paths in the payload that the rows of a rule may ask for.
+func (t *Transformer) placesOf(r *rule) *places {
+	paths := []*jsonPath{t.correlation, t.schemaVersion}
+	keys := []*keyRule{&t.defaultKey}
+	for i := range r.forms {
+		if k := r.forms[i].key; k != nil {
+			keys = append(keys, k)
+		}
+	}
+	for _, k := range keys {
+		for i := range k.sources {
+			if p := k.sources[i].path; p != nil {
+				paths = append(paths, p)
+			}
+		}
+	}
+	return newPlaces(paths)
 }
 
 func (t *Transformer) compileForm(src *contract.Form, book *schemaBook) (form, error) {
