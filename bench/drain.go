@@ -35,7 +35,7 @@ func topicOf(prefix string) string { return prefix + ".assessment.result.publish
 func (b *bench) configure(name, url, slot, timestamps string) ([]string, error) {
 	c := rig.Config{
 		Name: name, Environment: "testing", Postgres: url, Bootstrap: b.stack.Kafka().Bootstrap(),
-		Registry: b.stack.Registry().URL(), Contract: contract(name, timestamps),
+		Registry: b.stack.Registry().URL(), Contract: contract(name, timestamps), Kafka: b.kafka,
 	}
 	path, err := c.Write(dir())
 	if err != nil || slot == "" {
@@ -61,59 +61,93 @@ func (b *bench) once(ctx context.Context, flags []string, args ...string) error 
 	return err
 }
 
-// drain prepares a log and lets both contenders read it in turn.
+// series are the runs of one contender.
+type series struct{ rate, steady, cpu []float64 }
+
+func (s *series) add(d drained, events int) {
+	n := float64(events)
+	s.rate = append(s.rate, n/d.took.Seconds())
+	s.steady = append(s.steady, d.steady)
+	s.cpu = append(s.cpu, d.cpu.Seconds()*1e6/n)
+}
+
+func (s *series) last() string {
+	i := len(s.rate) - 1
+	return fmt.Sprintf("%6.0f rows/s (steady %6.0f, %4.1f µs of processor per event)", s.rate[i], s.steady[i], s.cpu[i])
+}
+
+// drain prepares a log and lets the contenders read it in turn.
 func (b *bench) drain(ctx context.Context, per int) error {
 	s, err := b.prepare(ctx, per)
 	if err != nil {
 		return err
 	}
-	f := b.findFloor()
-	var rates, steady, cpu, floors, floorCPU []float64
-	n := float64(b.events)
 	if !b.profile { // brings broker and file cache to working heat
-		if _, err := b.drainRelay(ctx, s, fmt.Sprintf("bench-%d-warm", per)); err != nil {
+		if _, err := b.drainRelay(ctx, s, b.binary, fmt.Sprintf("bench-%d-warm", per)); err != nil {
 			return err
 		}
 	}
+	f := b.findFloor()
+	var floor, relay, other series
 	for i := range b.runs {
-		slot := fmt.Sprintf("bench_floor_%d", i)
-		if err := s.copySlot(ctx, slot); err != nil {
-			return err
-		}
-		low, err := f.run(ctx, s, slot, b.events)
+		low, err := b.drainFloor(ctx, f, s, fmt.Sprintf("bench_floor_%d", i))
 		if err != nil {
 			return err
 		}
-		if err := s.dropSlot(ctx, slot); err != nil {
-			return err
-		}
-		got, err := b.drainRelay(ctx, s, fmt.Sprintf("bench-%d-%d", per, i))
+		floor.add(low, b.events)
+		got, err := b.drainRelay(ctx, s, b.binary, fmt.Sprintf("bench-%d-%d", per, i))
 		if err != nil {
 			return err
 		}
-		floors, floorCPU = append(floors, n/low.took.Seconds()), append(floorCPU, low.cpu.Seconds()*1e6/n)
-		rates, steady, cpu = append(rates, n/got.took.Seconds()), append(steady, got.steady), append(cpu, got.cpu.Seconds()*1e6/n)
-		fmt.Printf("  run %d: %s %6.0f rows/s   relay %6.0f rows/s (steady %6.0f), %4.1f µs of processor per event   load %s\n",
-			i+1, f.name, floors[i], rates[i], steady[i], cpu[i], load())
+		relay.add(got, b.events)
+		b.peak(got.peak)
+		fmt.Printf("  run %d: %s %6.0f rows/s   relay %s   load %s\n", i+1, f.name, floor.rate[i], relay.last(), load())
+		if b.against == "" {
+			continue
+		}
+		if got, err = b.drainRelay(ctx, s, b.against, fmt.Sprintf("bench-%d-%d-other", per, i)); err != nil {
+			return err
+		}
+		other.add(got, b.events)
+		fmt.Printf("         the other relay %s\n", other.last())
 	}
-	p := fmt.Sprintf("drain.txn%d.", per)
-	b.out[p+"floor"] = f.name
-	b.out.set(p+"floor_rows_per_s", median(floors))
-	b.out.set(p+"floor_rows_per_s_min", slices.Min(floors))
-	b.out.set(p+"floor_rows_per_s_max", slices.Max(floors))
-	b.out.set(p+"floor_cpu_us_per_event", median(floorCPU))
-	b.out.set(p+"rows_per_s", median(rates))
-	b.out.set(p+"rows_per_s_min", slices.Min(rates))
-	b.out.set(p+"rows_per_s_max", slices.Max(rates))
-	b.out.set(p+"steady_rows_per_s", median(steady))
-	b.out.set(p+"cpu_us_per_event", median(cpu))
-	b.out.set(p+"ratio", median(rates)/median(floors))
+	if b.against != "" {
+		fmt.Printf("  this relay against the other: rows/s %.3f, steady %.3f, processor %.3f (medians)\n", median(relay.rate)/median(other.rate),
+			median(relay.steady)/median(other.steady), median(relay.cpu)/median(other.cpu))
+	}
+	b.note(fmt.Sprintf("drain.txn%d.", per), f, floor, relay)
 	return b.close(ctx, s)
 }
 
-// drainRelay lets the real binary drain a copy of the base slot, and counts what
+func (b *bench) note(p string, f floor, low, relay series) {
+	b.out[p+"floor"] = f.name
+	b.out.set(p+"floor_rows_per_s", median(low.rate))
+	b.out.set(p+"floor_rows_per_s_min", slices.Min(low.rate))
+	b.out.set(p+"floor_rows_per_s_max", slices.Max(low.rate))
+	b.out.set(p+"floor_cpu_us_per_event", median(low.cpu))
+	b.out.set(p+"rows_per_s", median(relay.rate))
+	b.out.set(p+"rows_per_s_min", slices.Min(relay.rate))
+	b.out.set(p+"rows_per_s_max", slices.Max(relay.rate))
+	b.out.set(p+"steady_rows_per_s", median(relay.steady))
+	b.out.set(p+"cpu_us_per_event", median(relay.cpu))
+	b.out.set(p+"ratio", median(relay.rate)/median(low.rate))
+}
+
+// drainFloor lets the floor drain a copy of the base slot.
+func (b *bench) drainFloor(ctx context.Context, f floor, s *source, slot string) (drained, error) {
+	if err := s.copySlot(ctx, slot); err != nil {
+		return drained{}, err
+	}
+	d, err := f.run(ctx, s, slot, b.events)
+	if err != nil {
+		return d, err
+	}
+	return d, s.dropSlot(ctx, slot)
+}
+
+// drainRelay lets a real binary drain a copy of the base slot, and counts what
 // arrived.
-func (b *bench) drainRelay(ctx context.Context, s *source, name string) (drained, error) {
+func (b *bench) drainRelay(ctx context.Context, s *source, binary, name string) (drained, error) {
 	slot := strings.ReplaceAll(name, "-", "_")
 	if err := s.copySlot(ctx, slot); err != nil {
 		return drained{}, err
@@ -136,7 +170,7 @@ func (b *bench) drainRelay(ctx context.Context, s *source, name string) (drained
 	if err != nil {
 		return drained{}, err
 	}
-	r, err := rig.Start(b.binary, []string{"BENCH_PPROF=" + addr}, log, append(flags, "run")...)
+	r, err := rig.Start(binary, []string{"BENCH_PPROF=" + addr}, log, append(flags, "run")...)
 	if err != nil {
 		return drained{}, err
 	}
@@ -205,15 +239,14 @@ func (b *bench) watch(ctx context.Context, r *rig.Relay, pipeline, addr string) 
 	}
 	after, err := r.Usage()
 	if err == nil {
-		d.cpu = after.CPU - before.CPU
-		b.peak(after)
+		d.cpu, d.peak = after.CPU-before.CPU, after.Peak
 	}
 	return d, began, nil
 }
 
 // peak notes the most memory any relay had.
-func (b *bench) peak(u rig.Usage) {
-	if old, _ := b.out.number("rss.peak_mb"); float64(u.Peak)/1e6 > old {
-		b.out.set("rss.peak_mb", float64(u.Peak)/1e6)
+func (b *bench) peak(bytes int64) {
+	if old, _ := b.out.number("rss.peak_mb"); float64(bytes)/1e6 > old {
+		b.out.set("rss.peak_mb", float64(bytes)/1e6)
 	}
 }

@@ -51,6 +51,7 @@ type drained struct {
 	took   time.Duration
 	steady float64 // rows/s; 0: not known
 	cpu    time.Duration
+	peak   int64 // bytes of resident memory
 }
 
 func (f floor) run(ctx context.Context, s *source, slot string, events int) (drained, error) {

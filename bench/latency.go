@@ -95,7 +95,7 @@ func (b *bench) steady(ctx context.Context, s *source, r *rig.Relay) error {
 	b.out.set(p+"events_per_s", float64(events)/wrote.Seconds())
 	if after, err := r.Usage(); err == nil {
 		b.out.set(p+"cpu_us_per_event", (after.CPU-before.CPU).Seconds()*1e6/float64(events))
-		b.peak(after)
+		b.peak(after.Peak)
 	}
 	fmt.Printf("  p50 %.1f ms   p99 %.1f ms   p99.9 %.1f ms   most %.1f ms   (%d events, all there exactly once; load %s)\n",
 		millis(quantile(lags, 0.5)), millis(quantile(lags, 0.99)), millis(quantile(lags, 0.999)), millis(lags[len(lags)-1]), len(lags), load())

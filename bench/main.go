@@ -27,12 +27,28 @@ type options struct {
 	idle    time.Duration
 	only    string
 	profile bool
+	against string
+	kafka   properties
+}
+
+// properties are client properties, from a repeated flag NAME=VALUE.
+type properties map[string]string
+
+func (p properties) String() string { return fmt.Sprint(map[string]string(p)) }
+
+func (p properties) Set(s string) error {
+	name, value, ok := strings.Cut(s, "=")
+	if !ok {
+		return errors.New("want NAME=VALUE")
+	}
+	p[name] = value
+	return nil
 }
 
 func main() { os.Exit(start()) }
 
 func start() int {
-	var o options
+	o := options{kafka: properties{}}
 	var quick bool
 	flag.IntVar(&o.events, "n", 300_000, "events to drain")
 	flag.IntVar(&o.runs, "runs", 3, "runs of each contender")
@@ -42,6 +58,8 @@ func start() int {
 	flag.DurationVar(&o.idle, "idle", 10*time.Second, "without events, measured")
 	flag.StringVar(&o.only, "only", "txn1000,txn1,latency", "parts to run")
 	flag.BoolVar(&quick, "quick", false, "60 000 events, one run each, 20 s of latency: a look, not a measurement")
+	flag.StringVar(&o.against, "against", "", "another build of the relay, drained in turn with this tree's, to compare")
+	flag.Var(o.kafka, "kafka", "client property NAME=VALUE of the relays, repeatable")
 	flag.BoolVar(&o.profile, "profile", false, "one drain of txn1000 by a relay with net/http/pprof; writes build/bench/cpu.pprof and no figures")
 	flag.Parse()
 	if quick {
