@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -108,6 +109,33 @@ func TestTopicsAreCreatedOnce(t *testing.T) {
 	wantRefusal(t, "bad configuration", err, there+"-bad")
 	if err := c.EnsureCheckpoint(ctx, there, 0); err == nil {
 		t.Error("a checkpoint topic that deletes was taken")
+	}
+}
+
+// Two pipelines of one process, or two relays, make the same topic at the same
+// moment: for whoever is told that it exists, it is there.
+func TestTopicsAreThereForWhoCameSecond(t *testing.T) {
+	t.Parallel()
+	b := stack.Broker(t)
+	clients := []*Client{open(t, b.Bootstrap(), nil), open(t, b.Bootstrap(), nil), open(t, b.Bootstrap(), nil)}
+	for i := range 20 {
+		name := fmt.Sprintf("second-%d-%d", time.Now().UnixNano(), i)
+		var group sync.WaitGroup
+		for _, c := range clients {
+			group.Go(func() {
+				if _, err := c.CreateTopics(t.Context(), NewTopic{Name: name, Partitions: 3}); err != nil {
+					t.Error(err)
+					return
+				}
+				if got, err := c.Topics(t.Context(), name); err != nil || !got[name].Exists {
+					t.Errorf("created, and then: %+v, %v", got[name], err)
+				}
+			})
+		}
+		group.Wait()
+		if t.Failed() {
+			return
+		}
 	}
 }
 

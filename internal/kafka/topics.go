@@ -205,11 +205,13 @@ func (c *Client) CreateTopics(ctx context.Context, topics ...NewTopic) (created 
 	if err != nil {
 		return nil, c.classify(err, "create topics", "")
 	}
+	var others []string // that were there, or that somebody else makes at this moment
 	for _, r := range res {
 		switch r.Error.Code() {
 		case ck.ErrNoError:
 			created = append(created, r.Topic)
 		case ck.ErrTopicAlreadyExists:
+			others = append(others, r.Topic)
 		case ck.ErrTopicAuthorizationFailed, ck.ErrClusterAuthorizationFailed:
 			return created, refuse("give the relay's user the ACL Create on the topic, or let an administrator create it",
 				"no right to create topic %q", r.Topic)
@@ -221,20 +223,21 @@ func (c *Client) CreateTopics(ctx context.Context, topics ...NewTopic) (created 
 			return created, c.classify(r.Error, "create topic "+r.Topic, r.Topic)
 		}
 	}
-	return created, c.settled(ctx, created)
+	return created, c.settled(ctx, created, others)
 }
 
-// settled waits until every created topic has a leader for each partition,
-// because the metadata of a new topic spreads after the answer to its creation.
-func (c *Client) settled(ctx context.Context, names []string) error {
-	for len(names) > 0 {
+// settled waits until every created topic has a leader for each partition, and
+// until each of others can be seen at all: the metadata of a new topic spreads
+// after the answer to its creation, and after the answer that it exists.
+func (c *Client) settled(ctx context.Context, created, others []string) error {
+	for names := slices.Concat(created, others); len(names) > 0; {
 		res, err := c.admin.DescribeTopics(ctx, ck.NewTopicCollectionOfTopicNames(names), requestTimeout(ctx))
 		if err != nil {
 			return c.classify(err, "wait for the created topics", "")
 		}
 		names = names[:0:0]
 		for _, d := range res.TopicDescriptions {
-			if !led(d) {
+			if slices.Contains(created, d.Name) && !led(d) || unseen(d) {
 				names = append(names, d.Name)
 			}
 		}
@@ -246,6 +249,10 @@ func (c *Client) settled(ctx context.Context, names []string) error {
 		}
 	}
 	return nil
+}
+
+func unseen(d ck.TopicDescription) bool {
+	return d.Error.Code() == ck.ErrUnknownTopicOrPart || d.Error.Code() == ck.ErrUnknownTopic
 }
 
 func led(d ck.TopicDescription) bool {
