@@ -92,6 +92,9 @@ func newLab(t *testing.T, setups ...setup) *lab {
 // makeLab makes a lab for a test that is parallel already: a second one.
 func makeLab(t *testing.T, setups ...setup) *lab {
 	t.Helper()
+	if err := rig.Sources(); err != nil {
+		t.Fatal(err)
+	}
 	l := &lab{T: t, dir: t.TempDir(), name: "t" + strings.ReplaceAll(uuid.NewString(), "-", "")[:10], truth: rig.NewTruth()}
 	c := rig.Config{Name: l.name, Prefix: l.name, Kafka: map[string]string{"transaction.timeout.ms": "10000"}}
 	for _, s := range setups {
