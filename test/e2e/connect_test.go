@@ -21,8 +21,9 @@ func TestTLSAndUnixSocket(t *testing.T) {
 		{"socket", n.pg.SocketURL(database)},
 		{"plain", n.url},
 	} {
-		if to.url == "" {
-			t.Fatalf("this kind of Postgres gives no URL for %s", to.way)
+		if to.url == "" && to.way == "socket" {
+			t.Logf("Postgres (%s) is not a process of this machine: it has no socket here", n.pg.Info().Kind)
+			continue
 		}
 		n.rewrite(func(c *rig.Config) { c.Postgres = to.url })
 		n.run("config", "validate").exits(0)

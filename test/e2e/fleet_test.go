@@ -29,7 +29,7 @@ func (l *lab) get(r *rig.Relay, path string) ([]byte, int) {
 	l.Helper()
 	addr, err := r.Addr(l.ctx(time.Minute))
 	l.check(err)
-	res, err := http.Get("http://" + addr + path) //nolint:noctx // of this machine
+	res, err := http.Get("http://" + addr + path)
 	l.check(err)
 	defer res.Body.Close() // read to the end
 	body, err := io.ReadAll(res.Body)

@@ -90,6 +90,9 @@ func (n *lane) begin() *open {
 	n.Helper()
 	tx, err := n.db.Begin(n.ctx(5 * time.Minute))
 	n.check(err)
+	// A test that fails in between must not wait for the connection for ever.
+	// After a commit this does nothing.
+	n.Cleanup(func() { tx.Rollback(context.WithoutCancel(n.Context())) })
 	return &open{n, tx}
 }
 
