@@ -36,18 +36,18 @@ func parse(d *json.Decoder) (node, error) {
 	}
 	open, ok := t.(json.Delim)
 	if !ok {
-		text, err := json.Marshal(t)
-		return node{text: string(text)}, err
+		text, err := text(t)
+		return node{text: text}, err
 	}
 	n := node{open: open.String()}
 	for d.More() {
-		var key []byte
+		key := ""
 		if open == '{' {
 			name, err := d.Token()
 			if err != nil {
 				return n, err
 			}
-			if key, err = json.Marshal(name); err != nil {
+			if key, err = text(name); err != nil {
 				return n, err
 			}
 		}
@@ -55,11 +55,20 @@ func parse(d *json.Decoder) (node, error) {
 		if err != nil {
 			return n, err
 		}
-		kid.key = string(key)
+		kid.key = key
 		n.kids = append(n.kids, kid)
 	}
 	_, err = d.Token() // the closing one: the decoder checks that it fits
 	return n, err
+}
+
+// text is a scalar as JSON, with nothing escaped that need not be.
+func text(v any) (string, error) {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return strings.TrimSuffix(b.String(), "\n"), err
 }
 
 func (n *node) flat() string {
