@@ -225,8 +225,8 @@ func (p *Pipeline) holding(ctx context.Context, do func(context.Context) error) 
 		case <-beat.C:
 			if err := p.Source.Beat(); err != nil {
 				cancel()
-				_ = <-done // it must not touch Kafka behind our back; err says why it was stopped
-				return fmt.Errorf("the slot was lost while waiting for kafka: %w", err)
+				// Its end is waited for: it must not touch Kafka behind our back.
+				return fmt.Errorf("the slot was lost while waiting for kafka: %w", errors.Join(err, <-done))
 			}
 		}
 	}

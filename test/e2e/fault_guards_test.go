@@ -146,8 +146,13 @@ func TestAdoptRefuses(t *testing.T) {
 	other := l.pool(l.pg.Database(t))
 	cases := []struct{ make, says string }{
 		{"select pg_create_physical_replication_slot('%s')", "is a physical slot, not a logical one"},
-		{"select pg_create_logical_replication_slot('%s', 'test_decoding')", `has the output plugin "test_decoding", not "pgoutput"`},
 		{"select pg_create_logical_replication_slot('%s', 'pgoutput', false, true)", "has two_phase, which sends transactions before they commit"},
+	}
+	// Not every build of Postgres brings a second plugin; the guard's own test
+	// has the case too.
+	if l.ask(`select count(*)::text from pg_ls_dir((select setting from pg_config() where name = 'PKGLIBDIR')) as f where f like 'test_decoding%'`) != "0" {
+		cases = append(cases, struct{ make, says string }{
+			"select pg_create_logical_replication_slot('%s', 'test_decoding')", `has the output plugin "test_decoding", not "pgoutput"`})
 	}
 	for _, c := range cases {
 		l.exec(fmt.Sprintf(c.make, l.slot()))
