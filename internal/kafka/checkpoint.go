@@ -40,8 +40,8 @@ func (c *Client) EnsureCheckpoint(ctx context.Context, name string, replicas int
 }
 
 // CheckCheckpoint judges the checkpoint topic: a Fault (Refuse) for one that
-// could lose a checkpoint or that we may not use, warnings for the rest. Pure.
-func CheckCheckpoint(t Topic) (warnings []string, err error) {
+// could lose a checkpoint or that we may not use, concerns for the rest. Pure.
+func CheckCheckpoint(t Topic) (concerns []Concern, err error) {
 	switch policy, known := t.Config["cleanup.policy"]; {
 	case !t.Exists && t.Allowed == nil:
 		return nil, refuse("cdc-relay topics apply", "Kafka has no checkpoint topic %q", t.Name)
@@ -56,8 +56,7 @@ func CheckCheckpoint(t Topic) (warnings []string, err error) {
 			"the checkpoint topic %q has cleanup.policy %q, which deletes checkpoints: it must be exactly compact", t.Name, policy)
 	}
 	if t.Partitions != CheckpointPartitions {
-		warnings = append(warnings, fmt.Sprintf("topic %q: it has %d partitions, not %d: fine as long as the number never changes",
-			t.Name, t.Partitions, CheckpointPartitions))
+		concerns = append(concerns, t.concern("it has %d partitions, not %d: fine as long as the number never changes", t.Partitions, CheckpointPartitions))
 	}
-	return append(warnings, warnDurability(t)...), nil
+	return append(concerns, durability(t)...), nil
 }

@@ -122,10 +122,12 @@ func (c *Client) configs(ctx context.Context, resources []ck.ConfigResource, out
 	return nil
 }
 
+// Concern is what is allowed, but not what one would choose.
+type Concern struct{ Topic, What string }
+
 // CheckTopics judges the topics a pipeline produces to. The error is a Fault
-// (Refuse) that names every topic that is missing or closed to us; warnings are
-// sentences for the log. Pure.
-func CheckTopics(topics map[string]Topic) (warnings []string, err error) {
+// (Refuse) that names every topic that is missing or closed to us. Pure.
+func CheckTopics(topics map[string]Topic) (concerns []Concern, err error) {
 	var missing, closed []string
 	for _, name := range slices.Sorted(maps.Keys(topics)) {
 		t := topics[name]
@@ -135,37 +137,36 @@ func CheckTopics(topics map[string]Topic) (warnings []string, err error) {
 		case !t.May("write") || !t.May("describe"):
 			closed = append(closed, strconv.Quote(name))
 		default:
-			warnings = append(warnings, warn(t)...)
+			concerns = append(concerns, concernsOf(t)...)
 		}
 	}
 	switch {
 	case len(missing) > 0:
-		return warnings, refuse("cdc-relay topics apply", "Kafka has no topic %s", strings.Join(missing, ", "))
+		return concerns, refuse("cdc-relay topics apply", "Kafka has no topic %s", strings.Join(missing, ", "))
 	case len(closed) > 0:
-		return warnings, refuse("give the relay's user the ACLs Write and Describe on each of them", "no right to write to topic %s", strings.Join(closed, ", "))
+		return concerns, refuse("give the relay's user the ACLs Write and Describe on each of them", "no right to write to topic %s", strings.Join(closed, ", "))
 	}
-	return warnings, nil
+	return concerns, nil
 }
 
-// warn lists what is allowed, but not what one would choose.
-func warn(t Topic) []string {
+func (t *Topic) concern(format string, args ...any) Concern {
+	return Concern{Topic: t.Name, What: fmt.Sprintf(format, args...)}
+}
+
+func concernsOf(t Topic) []Concern {
 	switch {
 	case t.Config == nil:
-		return []string{fmt.Sprintf("topic %q: its configuration may not be read (ACL DescribeConfigs); max.message.bytes is taken to be %d",
-			t.Name, DefaultMaxMessageBytes)}
+		return []Concern{t.concern("its configuration may not be read (ACL DescribeConfigs); max.message.bytes is taken to be %d", DefaultMaxMessageBytes)}
 	case t.Compacted():
-		return append(warnDurability(t), fmt.Sprintf("topic %q: cleanup.policy is %s: every event needs a key, and a later event with the same key replaces it",
-			t.Name, t.Config["cleanup.policy"]))
+		return append(durability(t), t.concern("cleanup.policy is %s: every event needs a key, and a later event with the same key replaces it", t.Config["cleanup.policy"]))
 	}
-	return warnDurability(t)
+	return durability(t)
 }
 
-// warnDurability lists settings with which brokers lose what they acknowledged.
-func warnDurability(t Topic) []string {
-	var out []string
-	say := func(format string, args ...any) {
-		out = append(out, fmt.Sprintf("topic %q: ", t.Name)+fmt.Sprintf(format, args...))
-	}
+// durability lists settings with which brokers lose what they acknowledged.
+func durability(t Topic) []Concern {
+	var out []Concern
+	say := func(format string, args ...any) { out = append(out, t.concern(format, args...)) }
 	if n, err := strconv.Atoi(t.Config["min.insync.replicas"]); err == nil && n < 2 {
 		say("min.insync.replicas is %d: an acknowledged record is lost with one broker", n)
 	}

@@ -92,9 +92,9 @@ func TestCheckTopics(t *testing.T) {
 		{"closed configuration", Topic{Exists: true, Replicas: 3}, "DescribeConfigs", ""},
 	} {
 		tc.topic.Name = "a"
-		warnings, err := CheckTopics(map[string]Topic{"a": tc.topic})
-		if got := strings.Join(warnings, "\n"); (got == "") != (tc.warning == "") || !strings.Contains(got, tc.warning) {
-			t.Errorf("%s: warnings %q, want %q", tc.name, got, tc.warning)
+		concerns, err := CheckTopics(map[string]Topic{"a": tc.topic})
+		if got := said(concerns); (got == "") != (tc.warning == "") || !strings.Contains(got, tc.warning) {
+			t.Errorf("%s: concerns %q, want %q", tc.name, got, tc.warning)
 		}
 		wantRefusal(t, tc.name, err, tc.refusal)
 	}
@@ -118,9 +118,9 @@ func TestCheckCheckpoint(t *testing.T) {
 		{"closed configuration", Topic{Exists: true}, "", "DescribeConfigs"},
 		{"no read", Topic{Exists: true, Allowed: []string{"write", "describe"}, Config: map[string]string{"cleanup.policy": "compact"}}, "", "no right to use"},
 	} {
-		warnings, err := CheckCheckpoint(tc.topic)
-		if got := strings.Join(warnings, "\n"); (got == "") != (tc.warning == "") || !strings.Contains(got, tc.warning) {
-			t.Errorf("%s: warnings %q, want %q", tc.name, got, tc.warning)
+		concerns, err := CheckCheckpoint(tc.topic)
+		if got := said(concerns); (got == "") != (tc.warning == "") || !strings.Contains(got, tc.warning) {
+			t.Errorf("%s: concerns %q, want %q", tc.name, got, tc.warning)
 		}
 		wantRefusal(t, tc.name, err, tc.refusal)
 	}
@@ -138,4 +138,12 @@ func wantRefusal(t *testing.T, name string, err error, want string) {
 	if event.VerdictOf(err) != event.Refuse || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "next: ") {
 		t.Errorf("%s: %v, want a refusal with %q and a next step", name, err, want)
 	}
+}
+
+func said(concerns []Concern) string {
+	var lines []string
+	for _, c := range concerns {
+		lines = append(lines, c.What)
+	}
+	return strings.Join(lines, "\n")
 }

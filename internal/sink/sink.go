@@ -61,8 +61,8 @@ type Sink struct {
 	usable    bool
 	identity  event.Saved
 	msg       message
-	concerns  []string // about the topics; said at the fence, who only looks need not hear them
-	warned    map[string]bool
+	concerns  []kafka.Concern // about the topics; said at the fence, who only looks need not hear them
+	warned    map[kafka.Concern]bool
 
 	// Kept over Close.
 	tight    map[string]bool // topics chosen by rows whose limit is below batch.size
@@ -84,7 +84,7 @@ func New(opt Options) *Sink {
 		opt: opt, key: opt.Name + "/" + opt.Pipeline,
 		log:     opt.Logger.With("component", "sink"),
 		metrics: newMetrics(opt.Registerer),
-		warned:  map[string]bool{}, tight: map[string]bool{},
+		warned:  map[kafka.Concern]bool{}, tight: map[string]bool{},
 	}
 }
 
@@ -122,9 +122,7 @@ func (s *Sink) Fence(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, text := range s.concerns {
-		s.warnOnce(text)
-	}
+	s.warn(s.concerns)
 	s.dropProducers()
 	for i := range s.opt.IDs {
 		p, err := s.fenceOne(ctx, i)

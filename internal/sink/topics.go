@@ -3,6 +3,9 @@ package sink
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/cdc-relay/cdc-relay/internal/event"
 	"github.com/cdc-relay/cdc-relay/internal/kafka"
@@ -22,7 +25,7 @@ func (s *Sink) learn(ctx context.Context) error {
 	}
 	cp := all[s.opt.CheckpointTopic]
 	cp.Name = s.opt.CheckpointTopic
-	warnings, err := kafka.CheckCheckpoint(cp)
+	concerns, err := kafka.CheckCheckpoint(cp)
 	if err != nil {
 		return err
 	}
@@ -33,7 +36,7 @@ func (s *Sink) learn(ctx context.Context) error {
 		}
 	}
 	more, err := kafka.CheckTopics(all)
-	s.concerns = append(warnings, more...)
+	s.concerns = append(concerns, more...)
 	if err != nil {
 		return err
 	}
@@ -45,10 +48,18 @@ func (s *Sink) learn(ctx context.Context) error {
 	return nil
 }
 
-func (s *Sink) warnOnce(text string) {
-	if !s.warned[text] {
-		s.warned[text] = true
-		s.log.Warn(text)
+// warn says each concern once for each topic, and one line for all topics that
+// share it.
+func (s *Sink) warn(concerns []kafka.Concern) {
+	topics := map[string][]string{}
+	for _, c := range concerns {
+		if !s.warned[c] {
+			s.warned[c] = true
+			topics[c.What] = append(topics[c.What], c.Topic)
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(topics)) {
+		s.log.Warn(what, "topics", strings.Join(topics[what], ", "))
 	}
 }
 
@@ -111,13 +122,11 @@ func (s *Sink) topic(ctx context.Context, r *event.Record) (*kafka.Topic, error)
 	}
 	t := found[*r.Topic]
 	t.Name = *r.Topic
-	warnings, err := kafka.CheckTopics(map[string]kafka.Topic{t.Name: t})
+	concerns, err := kafka.CheckTopics(map[string]kafka.Topic{t.Name: t})
 	if err != nil {
 		return nil, &event.Fault{Verdict: event.VerdictOf(err), What: named(r) + " cannot be written", Err: err}
 	}
-	for _, w := range warnings {
-		s.warnOnce(w)
-	}
+	s.warn(concerns)
 	if t.MaxMessageBytes < s.batchSize() {
 		s.tight[t.Name] = true
 		return nil, &event.Fault{
