@@ -204,7 +204,7 @@ func (p *Pipeline) finish(ctx context.Context, intent event.Saved, facts event.F
 	if err := p.Sink.Save(ctx, first); err != nil {
 		return fmt.Errorf("commit the first checkpoint: %w", err)
 	}
-	p.Log.Info("slot created", "slot", first.Slot, "safe_lsn", at)
+	p.Log.Info("first checkpoint committed", "slot", first.Slot, "safe_lsn", at)
 	return nil
 }
 

@@ -161,7 +161,7 @@ func killedBetweenSlotAndCheckpoint(f *firstStart) {
 func killedAfterTheCheckpoint(f *firstStart) {
 	f.Helper()
 	r := f.launch("run")
-	f.logged(r, "safe_lsn=", time.Minute) // of "slot created", the last line of the first start
+	f.logged(r, "safe_lsn=", time.Minute) // of "first checkpoint committed", the last line of the first start
 	r.Kill()
 	f.writes("meanwhile", 40)
 	r = f.launch("run")
