@@ -34,7 +34,7 @@ type way[T any] struct {
 // errUnavailable marks what a machine lacks: a program, a download. Only then is
 // the next way tried. A part that is there and fails is an error: falling to
 // another kind would hide it, and at last run the tests against an imitation.
-var errUnavailable = errors.New("not to be had here")
+var errUnavailable = errors.New("not here")
 
 // machine is what was found out about this machine, once each.
 type machine struct {

@@ -39,7 +39,7 @@ func engineAnswers(ctx context.Context) error {
 func guarded(f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("container engine: %v", r)
+			err = fmt.Errorf("no container engine: %v", r)
 		}
 	}()
 	return f()
@@ -73,7 +73,7 @@ func (s *Stack) newBox(ctx context.Context, ports ...string) (*box, error) {
 	})
 	if err != nil {
 		b.release()
-		return nil, fmt.Errorf("%w: container engine: %w", errUnavailable, err)
+		return nil, fmt.Errorf("%w: no container engine: %w", errUnavailable, err)
 	}
 	return b, nil
 }
