@@ -55,14 +55,7 @@ func (p *Pipeline) startRange(ctx context.Context) (event.Saved, error) {
 	if err := p.rangeGuards(saved, facts, p.Guards.Foreign); err != nil {
 		return event.Saved{}, err
 	}
-	if err := p.Source.Take(ctx); err != nil {
-		return event.Saved{}, fmt.Errorf("copy the anchor: %w", err)
-	}
-	err = p.holding(ctx, func(ctx context.Context) (err error) {
-		saved, err = p.authority(ctx)
-		return err
-	})
-	if err != nil {
+	if saved, err = p.seize(ctx); err != nil {
 		return event.Saved{}, err
 	}
 	if facts, err = p.look(ctx); err != nil {

@@ -27,14 +27,7 @@ func (p *Pipeline) Adopt(ctx context.Context) (adopted event.Saved, err error) {
 	if err := p.adoptable(saved, facts); err != nil {
 		return event.Saved{}, err
 	}
-	if err := p.Source.Take(ctx); err != nil {
-		return event.Saved{}, fmt.Errorf("take the slot: %w", err)
-	}
-	err = p.holding(ctx, func(ctx context.Context) (err error) {
-		saved, err = p.authority(ctx)
-		return err
-	})
-	if err != nil {
+	if saved, err = p.seize(ctx); err != nil {
 		return event.Saved{}, err
 	}
 	if facts, err = p.look(ctx); err != nil {

@@ -47,28 +47,18 @@ func (p *Pipeline) start(ctx context.Context) (event.Saved, error) {
 	if err != nil {
 		return event.Saved{}, err
 	}
-	if err := p.Source.Take(ctx); err != nil {
-		return event.Saved{}, fmt.Errorf("take the slot: %w", err)
-	}
 	return p.own(ctx)
 }
 
-// own goes on from a slot that is held: fence, read, judge, resume.
+// own takes the slot, fences, reads, judges and resumes.
 func (p *Pipeline) own(ctx context.Context) (event.Saved, error) {
-	var saved event.Saved
-	err := p.holding(ctx, func(ctx context.Context) (err error) {
-		saved, err = p.authority(ctx)
-		return err
-	})
+	saved, err := p.seize(ctx)
 	if err != nil {
 		return event.Saved{}, err
 	}
 	facts, err := p.look(ctx)
 	if err != nil {
 		return event.Saved{}, err
-	}
-	if facts.SenderPID == 0 {
-		return event.Saved{}, errors.New("the session of the slot ended while it was taken")
 	}
 	// A slot or an intent that changed between look and take is somebody else's
 	// first start: not a refusal, look again.
@@ -80,6 +70,9 @@ func (p *Pipeline) own(ctx context.Context) (event.Saved, error) {
 	}
 	if err := p.Guards.Start(saved, facts); err != nil {
 		return event.Saved{}, p.reason(err)
+	}
+	if facts.SenderPID == 0 {
+		return event.Saved{}, p.reason(errors.New("the session of the slot ended while it was taken"))
 	}
 	return p.resume(saved, facts)
 }
@@ -230,6 +223,19 @@ func (p *Pipeline) holding(ctx context.Context, do func(context.Context) error) 
 			}
 		}
 	}
+}
+
+// seize takes the slot and then the transactional ids, and returns the
+// checkpoint that is true from now on: nobody else can write another.
+func (p *Pipeline) seize(ctx context.Context) (saved event.Saved, err error) {
+	if err := p.Source.Take(ctx); err != nil {
+		return saved, fmt.Errorf("take the slot: %w", err)
+	}
+	err = p.holding(ctx, func(ctx context.Context) (err error) {
+		saved, err = p.authority(ctx)
+		return err
+	})
+	return saved, err
 }
 
 // make creates publication and slot. A slot waits for every transaction that is
