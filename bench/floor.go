@@ -52,6 +52,10 @@ type drained struct {
 	steady float64 // rows/s; 0: not known
 	cpu    time.Duration
 	peak   int64 // bytes of resident memory
+
+	commits  float64 // Kafka transactions
+	inCommit float64 // part of the time in which one was being committed
+	busy     float64 // part of all processors' time that anybody used
 }
 
 func (f floor) run(ctx context.Context, s *source, slot string, events int) (drained, error) {

@@ -97,6 +97,17 @@ func (b *bench) steady(ctx context.Context, s *source, r *rig.Relay) error {
 		b.out.set(p+"cpu_us_per_event", (after.CPU-before.CPU).Seconds()*1e6/float64(events))
 		b.peak(after.Peak)
 	}
+	commits, err := r.Metric(ctx, "cdc_relay_kafka_commits_total")
+	if err != nil {
+		return err
+	}
+	seconds, err := r.Metric(ctx, "cdc_relay_kafka_commit_seconds_sum")
+	if err != nil {
+		return err
+	}
+	b.out.set(p+"events_per_commit", float64(events)/commits)
+	b.out.set(p+"commit_ms", 1000*seconds/commits)
+	fmt.Printf("  %.1f events per Kafka transaction, which takes %.1f ms on the average\n", float64(events)/commits, 1000*seconds/commits)
 	fmt.Printf("  p50 %.1f ms   p99 %.1f ms   p99.9 %.1f ms   most %.1f ms   (%d events, all there exactly once; load %s)\n",
 		millis(quantile(lags, 0.5)), millis(quantile(lags, 0.99)), millis(quantile(lags, 0.999)), millis(lags[len(lags)-1]), len(lags), load())
 	return nil

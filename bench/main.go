@@ -51,7 +51,7 @@ func start() int {
 	o := options{kafka: properties{}}
 	var quick bool
 	flag.IntVar(&o.events, "n", 300_000, "events to drain")
-	flag.IntVar(&o.runs, "runs", 3, "runs of each contender")
+	flag.IntVar(&o.runs, "runs", 5, "runs of each contender")
 	flag.IntVar(&o.rate, "rate", 1000, "events per second of the latency run")
 	flag.DurationVar(&o.warm, "warm", 10*time.Second, "of the latency run, not measured")
 	flag.DurationVar(&o.span, "span", time.Minute, "of the latency run, measured")
@@ -89,6 +89,7 @@ type bench struct {
 	options
 	stack  *stack.Stack
 	binary string
+	warmed bool
 	out    figures
 }
 
