@@ -110,6 +110,7 @@ func compatible(t *testing.T, r *SR, subject, schema string) bool {
 // TestOwnWishesAreKept: what is shared refuses to be stopped, what is wrong is
 // refused by name.
 func TestOwnWishesAreKept(t *testing.T) {
+	t.Setenv(Variable, "") // these tests may run within a stack themselves
 	t.Setenv(brokerVariable, "embedded")
 	s, _ := ownStack(t)
 	k, err := s.sharedBroker(t.Context())
