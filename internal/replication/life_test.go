@@ -116,8 +116,8 @@ func TestFastShutdown(t *testing.T) {
 	}
 }
 
+// Not parallel: it looks at every goroutine there is.
 func TestWatchTellsAKilledSessionFromAShutdown(t *testing.T) {
-	t.Parallel()
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	d, o := pipe(t, stack.Postgres(t))
 	o.ApplicationName = o.Slot

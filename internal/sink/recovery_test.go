@@ -234,7 +234,8 @@ func ownTransactionTimesOut(t *testing.T, k *stack.Kafka) {
 	t.Helper()
 	b := newBench(t, k)
 	topic := k.Topic(t, 1, nil)
-	s := b.sink("p", nil, "transaction.timeout.ms", "1000", "message.timeout.ms", "1000")
+	// Long enough for the records to be delivered on a busy machine.
+	s := b.sink("p", nil, "transaction.timeout.ms", "5000")
 	start(t, s)
 	if err := s.open1(t.Context(), batch(topic, "late", 3, 5)); err != nil {
 		t.Fatal(err)
