@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cdc-relay/cdc-relay/internal/crash"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 )
 
@@ -166,7 +167,11 @@ func (s *stream) run() error {
 
 // take appends the row of m, if it is one that Kafka does not know yet.
 func (s *stream) take(m *event.Msg) error {
-	if !s.core.Saw(m) {
+	keep := s.core.Saw(m)
+	if m.Kind == event.Begin {
+		crash.Point(crash.StreamBegin)
+	}
+	if !keep {
 		return nil
 	}
 	if s.fillFrom == 0 {
@@ -178,6 +183,7 @@ func (s *stream) take(m *event.Msg) error {
 		return err
 	}
 	s.core.Grew(len(s.fill.Records)-events, s.fill.Bytes-bytes)
+	crash.Point(crash.StreamRow)
 	return nil
 }
 
@@ -225,6 +231,10 @@ func (s *stream) hand(end event.Checkpoint) {
 	s.work <- s.fill // never blocks: one batch is out at a time
 	s.fill, s.spare = s.spare, nil
 	s.workFrom, s.fillFrom = s.fillFrom, 0
+	if s.core.Inside() {
+		crash.Point(crash.SplitHanded)
+	}
+	crash.Point(crash.StreamHanded)
 }
 
 // poll takes news without waiting.
@@ -255,6 +265,7 @@ func (s *stream) heed(n news) error {
 		}
 		return fmt.Errorf("commit %d events up to %s: %w", len(n.batch.Records), n.batch.End.Last, n.err)
 	}
+	crash.Point(crash.AckBefore)
 	ack := s.core.Committed()
 	now := s.now.Load().At(s.core.At())
 	s.now.Store(&now) // before the acknowledgement: the guards compare the slot with it
@@ -267,6 +278,7 @@ func (s *stream) heed(n news) error {
 	if err := s.Source.Status(ack); err != nil {
 		return fmt.Errorf("acknowledge %s: %w", ack, err)
 	}
+	crash.Point(crash.AckAfter)
 	return nil
 }
 

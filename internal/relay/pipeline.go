@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cdc-relay/cdc-relay/internal/crash"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 )
 
@@ -89,6 +90,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 			p.say(Failed, err)
 			return err
 		}
+		crash.Point(crash.RecoverClosed)
 		if !p.wait(ctx, p.pause(err)) {
 			p.say(Stopped, nil)
 			return nil
@@ -109,6 +111,9 @@ func (p *Pipeline) Checkpoint() event.Checkpoint {
 // path is to do so again. Nothing that was received survives it.
 func (p *Pipeline) once(ctx context.Context) (err error) {
 	defer func() {
+		if err != nil {
+			crash.Point(crash.RecoverFailed)
+		}
 		// The source first: Postgres may be waiting for it, and a producer's end
 		// may take a while. What is left in flight is the next fence's.
 		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/cdc-relay/cdc-relay/internal/crash"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 )
 
@@ -105,9 +106,11 @@ func (p *Pipeline) Recreate(ctx context.Context, foreign bool) (Gap, error) {
 		return Gap{}, fmt.Errorf("lock for recreating the slot: %w", err)
 	}
 	defer unlock()
+	crash.Point(crash.RecreateLocked)
 	if old, err = p.authority(ctx); err != nil {
 		return Gap{}, err
 	}
+	crash.Point(crash.RecreateFenced)
 	if facts, err = p.look(ctx); err != nil {
 		return Gap{}, err
 	}
@@ -118,6 +121,7 @@ func (p *Pipeline) Recreate(ctx context.Context, foreign bool) (Gap, error) {
 	if err := p.Sink.Save(ctx, intent); err != nil {
 		return Gap{}, fmt.Errorf("commit the intent: %w", err)
 	}
+	crash.Point(crash.RecreateIntent)
 	if err := p.finish(ctx, intent, facts); err != nil {
 		return Gap{}, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cdc-relay/cdc-relay/internal/crash"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 )
 
@@ -38,6 +39,7 @@ func (p *Pipeline) start(ctx context.Context) (event.Saved, error) {
 		return event.Saved{}, err
 	}
 	p.seenOurs = true
+	crash.Point(crash.StartLooked)
 	switch {
 	case unmade(saved, facts):
 		err = p.create(ctx)
@@ -56,6 +58,7 @@ func (p *Pipeline) own(ctx context.Context) (event.Saved, error) {
 	if err != nil {
 		return event.Saved{}, err
 	}
+	crash.Point(crash.StartRead)
 	facts, err := p.look(ctx)
 	if err != nil {
 		return event.Saved{}, err
@@ -74,6 +77,7 @@ func (p *Pipeline) own(ctx context.Context) (event.Saved, error) {
 	if facts.SenderPID == 0 {
 		return event.Saved{}, p.reason(errors.New("the session of the slot ended while it was taken"))
 	}
+	crash.Point(crash.StartJudged)
 	return p.resume(saved, facts)
 }
 
@@ -143,6 +147,7 @@ func (p *Pipeline) create(ctx context.Context) error {
 		return fmt.Errorf("lock for the first start: %w", err)
 	}
 	defer unlock()
+	crash.Point(crash.FirstLocked)
 	// Whoever held the lock before may have come to the end: look again, still
 	// without a fence.
 	facts, err := p.look(ctx)
@@ -161,6 +166,7 @@ func (p *Pipeline) create(ctx context.Context) error {
 	if saved, err = p.authority(ctx); err != nil {
 		return err
 	}
+	crash.Point(crash.FirstFenced)
 	if !saved.Exists() {
 		saved = p.identify(event.Saved{State: event.StateCreating, Safe: facts.Flush}, facts)
 		p.Log.Info("first start: creating publication and slot", "slot", p.Identity.Slot, "database", p.Identity.Database, "intent_lsn", saved.Safe)
@@ -168,6 +174,7 @@ func (p *Pipeline) create(ctx context.Context) error {
 			return fmt.Errorf("commit the intent of the first start: %w", err)
 		}
 	}
+	crash.Point(crash.FirstIntent)
 	if saved.State != event.StateCreating {
 		return nil
 	}
@@ -185,11 +192,13 @@ func (p *Pipeline) finish(ctx context.Context, intent event.Saved, facts event.F
 		if err := p.Source.DropSlot(ctx, facts.Slot.Name); err != nil {
 			return err
 		}
+		crash.Point(crash.RecreateDropped)
 	}
 	at, err := p.make(ctx)
 	if err != nil {
 		return err
 	}
+	crash.Point(crash.FirstSlot)
 	if facts, err = p.look(ctx); err != nil {
 		return err
 	}
@@ -197,6 +206,7 @@ func (p *Pipeline) finish(ctx context.Context, intent event.Saved, facts event.F
 	if err := p.Sink.Save(ctx, first); err != nil {
 		return fmt.Errorf("commit the first checkpoint: %w", err)
 	}
+	crash.Point(crash.FirstCheckpoint)
 	p.Log.Info("first checkpoint committed", "slot", first.Slot, "safe_lsn", at)
 	return nil
 }
@@ -231,6 +241,7 @@ func (p *Pipeline) seize(ctx context.Context) (saved event.Saved, err error) {
 	if err := p.Source.Take(ctx); err != nil {
 		return saved, fmt.Errorf("take the slot: %w", err)
 	}
+	crash.Point(crash.StartTaken)
 	err = p.holding(ctx, func(ctx context.Context) (err error) {
 		saved, err = p.authority(ctx)
 		return err
@@ -259,6 +270,7 @@ func (p *Pipeline) authority(ctx context.Context) (event.Saved, error) {
 	if err := p.Sink.Fence(ctx); err != nil {
 		return event.Saved{}, fmt.Errorf("fence: %w", err)
 	}
+	crash.Point(crash.StartFenced)
 	saved, err := p.Sink.Read(ctx)
 	if err != nil {
 		return event.Saved{}, fmt.Errorf("read the checkpoint: %w", err)

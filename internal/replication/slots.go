@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/cdc-relay/cdc-relay/internal/crash"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 )
 
@@ -71,6 +72,7 @@ func (s *Source) Create(ctx context.Context) (event.LSN, error) {
 		if err := s.createPublication(ctx, pc); err != nil {
 			return err
 		}
+		crash.Point(crash.FirstPublication)
 		var err error
 		point, err = s.createSlot(ctx, pc)
 		return err

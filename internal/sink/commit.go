@@ -7,6 +7,7 @@ import (
 
 	ck "github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
+	"github.com/cdc-relay/cdc-relay/internal/crash"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 	"github.com/cdc-relay/cdc-relay/internal/kafka"
 )
@@ -39,13 +40,16 @@ func (s *Sink) transact(ctx context.Context, records []event.Record, saved event
 	if err := p.begin(); err != nil {
 		return s.fault(p, err, "begin transaction")
 	}
+	crash.Point(crash.TxnBegun)
 	if err := s.produce(ctx, p, records, value); err != nil {
 		s.giveUp(ctx, p)
 		return err
 	}
+	crash.Point(crash.TxnCheckpoint)
 	if err := p.commit(ctx); err != nil {
 		return s.uncommitted(ctx, p, err)
 	}
+	crash.Point(crash.TxnCommitted)
 
 	s.turn = (s.turn + 1) % len(s.producers)
 	s.usable, s.rejected = true, false
@@ -58,7 +62,9 @@ func (s *Sink) produce(ctx context.Context, p *producer, records []event.Record,
 		if err := p.produce(ctx, s.msg.record(&records[i])); err != nil {
 			return s.unproduced(p, &records[i], err)
 		}
+		crash.Point(crash.TxnProduced)
 	}
+	crash.Point(crash.TxnRecords)
 	if err := p.produce(ctx, s.msg.checkpoint(&s.opt.CheckpointTopic, s.partition, s.key, value)); err != nil {
 		return s.fault(p, s.because(p, err), "produce the checkpoint")
 	}
@@ -135,9 +141,11 @@ func (s *Sink) uncommitted(ctx context.Context, p *producer, err error) error {
 // of a transaction nobody will go on with.
 func (s *Sink) giveUp(ctx context.Context, p *producer) {
 	s.metrics.aborts.Inc()
+	crash.Point(crash.TxnAborting)
 	if err := p.abort(ctx); err != nil {
 		s.log.Debug("the transaction could not be aborted now; the next start aborts it", "transactional_id", p.id, "err", err)
 	}
+	crash.Point(crash.TxnAborted)
 }
 
 // fault classifies err in the one function that does, and remembers whether a

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/cdc-relay/cdc-relay/internal/crash"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 	"github.com/cdc-relay/cdc-relay/internal/kafka"
 )
@@ -130,6 +131,9 @@ func (s *Sink) Fence(ctx context.Context) error {
 			return err
 		}
 		s.producers = append(s.producers, p)
+		if i == 0 {
+			crash.Point(crash.FenceFirst)
+		}
 	}
 	s.turn, s.usable = 0, true
 	return nil
