@@ -201,7 +201,14 @@ func (s *Stack) brokerWays(c brokerConfig, own bool) ([]way[*Kafka], error) {
 		if _, ok := all[kind]; !ok {
 			return nil, fmt.Errorf("%s=%s: apache, redpanda, external or embedded", brokerVariable, kind)
 		}
+		if c.proxied && kind != "apache" {
+			return nil, fmt.Errorf("%s=%s: %w", brokerVariable, kind, errProxied)
+		}
 		add(kind, "the environment says so")
+		return ways, nil
+	}
+	if c.proxied {
+		add("apache", "it is to be proxied")
 		return ways, nil
 	}
 	add("redpanda", "a container engine answers")

@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/cdc-relay/cdc-relay/test/fault"
 )
 
 // BrokerOption is a wish about a Kafka cluster.
@@ -23,6 +25,7 @@ type brokerConfig struct {
 	settings map[string]string
 	bench    bool
 	killable bool // brokers may be killed: see apache
+	proxied  bool // a fault proxy before each broker
 }
 
 // BrokerSetting sets a broker property (server.properties), over those of this
@@ -52,9 +55,10 @@ func newBrokerConfig(opts []BrokerOption) (brokerConfig, error) {
 
 // Kafka is a Kafka cluster. Its methods may be called by several goroutines.
 type Kafka struct {
-	info   KafkaInfo
-	server kafkaServer
-	own    bool
+	info    KafkaInfo
+	server  kafkaServer
+	own     bool
+	proxies []*fault.Proxy // by broker number; with Proxied
 
 	mu   sync.Mutex
 	down bool // own, and stopped, killed or frozen

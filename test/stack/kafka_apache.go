@@ -66,6 +66,7 @@ type apacheNode struct {
 	roles         string // process.roles
 	dir           string // server.properties, data, log
 	client, voter *lease // nil without that role
+	outer         *outer // nil: no fault proxy
 	proc          *proc
 	// killed is the length of the controller's log when the broker was killed;
 	// 0 when it was not.
@@ -120,7 +121,7 @@ func (s *Stack) newApache(ctx context.Context, c brokerConfig) (_ *Kafka, err er
 	for _, n := range a.nodes {
 		info.Logs = append(info.Logs, n.log())
 	}
-	return &Kafka{info: info, server: a, own: true}, nil
+	return &Kafka{info: info, server: a, own: true, proxies: a.proxies()}, nil
 }
 
 // trainApache formats a cluster with Kafka's own tool, keeps the checkpoint
@@ -168,6 +169,7 @@ func (n *apacheNode) release() {
 			l.release()
 		}
 	}
+	_ = n.outer.close() // its connections end with it; nothing is left to do about an error
 }
 
 // launch starts one broker's process.

@@ -78,6 +78,12 @@ func (a *apache) newNode(id int, roles string) (_ *apacheNode, err error) {
 		if n.client, err = leasePort(a.stack.cache); err != nil {
 			return nil, err
 		}
+		if a.config.proxied {
+			if n.outer, err = newOuter(a.stack.cache); err != nil {
+				n.release()
+				return nil, err
+			}
+		}
 	}
 	if strings.Contains(roles, "controller") {
 		if n.voter, err = leasePort(a.stack.cache); err != nil {
@@ -151,6 +157,9 @@ func (a *apache) settings(n *apacheNode) map[string]string {
 		listeners = append(listeners, "CONTROLLER://"+n.voter.addr())
 	}
 	all["listeners"] = strings.Join(listeners, ",")
+	if n.outer != nil {
+		n.outer.listen(all)
+	}
 	return all
 }
 
