@@ -19,6 +19,7 @@ type Config struct {
 	Prefix      string            // of the topics, so that tests do not meet
 	Kafka       map[string]string // further client properties
 	Messages    string            // prefix of logical messages that are events
+	Lines       []string          // further lines of YAML under postgres
 	Extra       string            // further lines of YAML
 	Contract    string            // instead of Contract(Prefix)
 	Schemas     string            // default: those that are shipped
@@ -34,6 +35,9 @@ func (c Config) Write(dir string) (string, error) {
 	line("postgres:\n  url: %q", or(c.Postgres, c.Server))
 	if c.Messages != "" {
 		line("  message_prefix: %q", c.Messages)
+	}
+	for _, l := range c.Lines {
+		line("%s", l)
 	}
 	if len(c.Databases) > 0 {
 		line("databases:")
