@@ -18,7 +18,7 @@ STACK := go run ./test/stack/run up --
 # Most tests wait for servers, not for a processor.
 GOTEST := go test -parallel 12
 
-.PHONY: help build demo demo-stop test test-short race lint bench generate verify clean
+.PHONY: help build demo demo-stop test test-short test-crash test-mutants soak guarantees race lint bench generate verify clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,18 @@ test: ## everything a newcomer should see green: unit and end-to-end tests on re
 
 test-short: ## unit tests and what needs no broker of its own
 	$(STACK) $(GOTEST) -short -timeout 5m ./...
+
+test-crash: ## the fault matrix: a kill at every arrow, on real parts (RUNS=3: three times in a row); writes build/crash.json
+	go run ./test/matrix/run -runs $(or $(RUNS),1)
+
+test-mutants: ## that the matrix has teeth: relays with one clause left out must fail; writes build/mutants.json
+	go run ./test/matrix/run -mutants
+
+soak: ## one relay under load and random faults for T (T=20m), with bounds on what it holds; writes build/soak.json
+	go run ./test/matrix/run -soak $(or $(T),20m)
+
+guarantees: ## the tables of docs/guarantees.md, from the last runs in build/
+	go run ./test/matrix/run -guarantees
 
 race: ## the tests under the race detector
 	$(STACK) $(GOTEST) -race -timeout 30m ./...

@@ -16,9 +16,10 @@ type Cell struct {
 	// Fast cells are part of `make test`.
 	Fast bool
 
-	change func(*rig.Config)
-	story  func(*lab) error
-	judge  func(*Evidence) // changes what Check is asked; nil: nothing
+	proxied bool // it needs a proxy before the broker
+	change  func(*rig.Config)
+	story   func(*lab) error
+	judge   func(*Evidence) // changes what Check is asked; nil: nothing
 }
 
 // group is a set of points that are reached in the same way.
@@ -87,7 +88,7 @@ func Cells() []Cell {
 }
 
 func pair(g group, at crash.Name, fault string, kind Kind) Cell {
-	c := Cell{Name: fmt.Sprintf("%s/%s/%s", g.name, at, fault), Kind: kind}
+	c := Cell{Name: fmt.Sprintf("%s/%s/%s", g.name, at, fault), Kind: kind, proxied: fault == "cut-kafka" || fault == "freeze-kafka"}
 	if kind != Single {
 		c.Name = string(kind) + "/" + c.Name
 	}

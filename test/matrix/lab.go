@@ -84,7 +84,7 @@ func newLab(ctx context.Context, w *World, dir string, seed uint64, change func(
 		return nil, err
 	}
 	l.conf = rig.Config{
-		Name: l.name, Prefix: l.name, Postgres: through, Bootstrap: w.Kafka.ProxiedBootstrap(), Registry: w.registry.URL + registryPath(w.Registry),
+		Name: l.name, Prefix: l.name, Postgres: through, Bootstrap: w.bootstrap(), Registry: w.registry.URL + registryPath(w.Registry),
 		Kafka: map[string]string{"transaction.timeout.ms": fmt.Sprint(txnTimeout.Milliseconds())},
 		Extra: fmt.Sprintf("batch: {events: %d}\nidle_checkpoint: {interval: 300ms}\n", batchEvents),
 		Lines: []string{fmt.Sprintf("  sender_timeout: %s", senderTimeout)},

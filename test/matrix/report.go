@@ -46,6 +46,7 @@ type Summary struct {
 	AckAheadSamples     int            `json:"ack_ahead_samples"`
 	Samples             int            `json:"samples"`
 	FailedCells         []string       `json:"failed_cells"`
+	SkippedCells        []string       `json:"skipped_cells"`
 	Seconds             float64        `json:"seconds"`
 	Seeds               []uint64       `json:"seeds"`
 	Groups              map[string]int `json:"groups"` // cells of one run by the first part of their names
@@ -63,6 +64,9 @@ func (s *Summary) add(results []Result) {
 		s.Phantoms += v.Phantoms
 		s.AckAheadSamples += v.AckAhead
 		s.Samples += v.Samples
+		if r.Skipped != "" {
+			s.SkippedCells = append(s.SkippedCells, r.Cell)
+		}
 		if r.Failed() {
 			s.FailedCells = append(s.FailedCells, r.Cell)
 		}
@@ -73,7 +77,7 @@ func (s *Summary) add(results []Result) {
 // Matrix runs the cells so many times in a row, each time with another seed, and
 // writes the summary to path. It ends after the run in which a cell failed.
 func (r *Runner) Matrix(ctx context.Context, cells []Cell, runs int, path string) error {
-	s := Summary{Cells: len(cells), FailedCells: []string{}, Groups: map[string]int{}}
+	s := Summary{Cells: len(cells), FailedCells: []string{}, SkippedCells: []string{}, Groups: map[string]int{}}
 	for _, c := range cells {
 		s.Groups[groupOf(c)]++
 	}

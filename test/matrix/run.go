@@ -24,6 +24,9 @@ type Result struct {
 	Seconds float64
 	Err     error  // it did not come to its end, or what it demands was not so
 	Dir     string // what is kept of a failure
+	Skipped string // why it was left out; "" it was not
+
+	broken bool // it could not be run at all
 }
 
 // Failed reports that the cell found something.
@@ -39,89 +42,115 @@ type Runner struct {
 	Worlds   int // at a time
 	Out      io.Writer
 
-	mu  sync.Mutex
-	out []Result
+	mu sync.Mutex // of what is told and gathered
 }
 
 // cellWithin bounds one cell.
 const cellWithin = 4 * time.Minute
 
+// task is work for a world. broken says that the world is not to be used again.
+type task struct {
+	kind Kind
+	do   func(ctx context.Context, w *World) (broken bool, err error)
+}
+
 // Run runs the cells and returns their results in the order they ended. The
 // error is of the surroundings; a cell that fails is no error.
 func (r *Runner) Run(ctx context.Context, cells []Cell) ([]Result, error) {
-	queues := map[Kind]chan Cell{}
+	var out []Result
+	tasks := make([]task, len(cells))
+	for i, c := range cells {
+		tasks[i] = task{c.Kind, func(ctx context.Context, w *World) (bool, error) {
+			res := r.cell(ctx, w, c)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			out = append(out, res)
+			r.tell(len(out), &res)
+			return res.Err != nil, nil // what a failed cell broke may still be broken
+		}}
+	}
+	err := r.each(ctx, tasks)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return out, err
+}
+
+// each does the tasks in worlds, several at a time.
+func (r *Runner) each(ctx context.Context, tasks []task) error {
+	queues := map[Kind]chan task{}
 	total := map[Kind]int{}
-	for _, c := range cells {
-		total[c.Kind]++
+	for _, t := range tasks {
+		total[t.kind]++
 	}
 	for k, n := range total {
-		queues[k] = make(chan Cell, n)
+		queues[k] = make(chan task, n)
 	}
-	for _, c := range cells {
-		queues[c.Kind] <- c
+	for _, t := range tasks {
+		queues[t.kind] <- t
 	}
-	var wg sync.WaitGroup
-	errs := make(chan error, 64)
+	var rare []Kind
 	for k, q := range queues {
 		close(q)
-		for range r.worldsOf(k, total) {
-			wg.Go(func() {
-				if err := r.work(ctx, k, q); err != nil {
-					errs <- err
-				}
-			})
+		if k != Single {
+			rare = append(rare, k)
 		}
 	}
-	wg.Wait()
-	close(errs)
-	var all []error
+	var wg sync.WaitGroup
+	errs := make(chan error, max(r.Worlds, len(rare)))
+	for i := range cap(errs) {
+		wg.Go(func() {
+			// Whoever has made a rare world goes on with an ordinary one.
+			if i < len(rare) {
+				errs <- r.work(ctx, rare[i], queues[rare[i]])
+			}
+			errs <- r.work(ctx, Single, queues[Single])
+		})
+	}
+	go func() { wg.Wait(); close(errs) }()
+	all := []error{ctx.Err()}
 	for err := range errs {
 		all = append(all, err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := r.out
-	r.out = nil
-	return out, errors.Join(append(all, ctx.Err())...)
+	return errors.Join(all...)
 }
 
-// worldsOf shares the worlds among the kinds: one of each rare kind, the rest
-// for the common one.
-func (r *Runner) worldsOf(k Kind, total map[Kind]int) int {
-	if k != Single {
-		return 1
-	}
-	return max(1, min(r.Worlds-len(total)+1, total[k]))
-}
-
-func (r *Runner) work(ctx context.Context, kind Kind, queue <-chan Cell) error {
-	w, err := NewWorld(ctx, r.Stack, kind, r.Binary, r.Registry)
-	if err != nil {
-		return err
-	}
-	for c := range queue {
-		if ctx.Err() != nil {
-			break
+// work makes a world, and a new one whenever it is broken.
+func (r *Runner) work(ctx context.Context, kind Kind, queue <-chan task) (err error) {
+	var w *World
+	defer func() {
+		if w != nil {
+			err = errors.Join(err, w.Close())
 		}
-		res := r.cell(ctx, w, c)
-		r.mu.Lock()
-		r.out = append(r.out, res)
-		r.tell(len(r.out), &res)
-		r.mu.Unlock()
-		if res.Err != nil && ctx.Err() == nil {
-			// What a failed cell broke may still be broken: begin anew.
-			if err := w.Close(); err != nil {
-				return err
-			}
+	}()
+	for t := range queue {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if w == nil {
 			if w, err = NewWorld(ctx, r.Stack, kind, r.Binary, r.Registry); err != nil {
 				return err
 			}
 		}
+		broken, err := t.do(ctx, w)
+		if err != nil {
+			return err
+		}
+		if broken {
+			err := w.Close()
+			w = nil
+			if err != nil {
+				return err
+			}
+		}
 	}
-	return w.Close()
+	return nil
 }
 
 func (r *Runner) tell(n int, res *Result) {
+	if res.Skipped != "" {
+		fmt.Fprintf(r.Out, "%4d skip %-48s %s\n", n, res.Cell, res.Skipped)
+		return
+	}
 	if !res.Failed() {
 		fmt.Fprintf(r.Out, "%4d ok   %-48s %5.1f s  %d events\n", n, res.Cell, res.Seconds, res.Verdict.Events)
 		return
@@ -145,9 +174,13 @@ func (r *Runner) cell(ctx context.Context, w *World, c Cell) (res Result) {
 	_, _ = h.Write([]byte(c.Name)) // never fails
 	res = Result{Cell: c.Name, Seed: h.Sum64() ^ r.Seed, Dir: filepath.Join(r.Dir, strings.ReplaceAll(c.Name, "/", "_"))}
 	defer func() { res.Seconds = time.Since(begin).Seconds() }()
+	if c.proxied && len(w.Kafka.Proxies()) == 0 {
+		res.Skipped = stack.ErrProxied.Error()
+		return res
+	}
 	l, err := newLab(ctx, w, res.Dir, res.Seed, c.change)
 	if err != nil {
-		res.Err = fmt.Errorf("make the cell's surroundings: %w", err)
+		res.Err, res.broken = fmt.Errorf("make the cell's surroundings: %w", err), true
 		return res
 	}
 	defer l.close()

@@ -13,11 +13,11 @@ import (
 
 // API keys of Kafka's protocol (https://kafka.apache.org/protocol).
 const (
-	produce         int16 = 0
-	initProducerID  int16 = 22
-	addPartitions   int16 = 24
-	endTxn          int16 = 26
-	answersSwallowed      = 3 // cells per key: another number of the request each
+	produce          int16 = 0
+	initProducerID   int16 = 22
+	addPartitions    int16 = 24
+	endTxn           int16 = 26
+	answersSwallowed       = 3 // cells per key: another number of the request each
 )
 
 // stories are cells that are not a pair of a point and a fault.
@@ -25,17 +25,17 @@ func stories() []Cell {
 	var out []Cell
 	for name, key := range map[string]int16{"produce": produce, "init-producer-id": initProducerID, "add-partitions": addPartitions, "end-txn": endTxn} {
 		for n := range answersSwallowed {
-			out = append(out, Cell{Name: fmt.Sprintf("answer-lost/%s/%d", name, n+1), Kind: Single, story: func(l *lab) error { return answerLost(l, key, n+1, false) }})
+			out = append(out, Cell{Name: fmt.Sprintf("answer-lost/%s/%d", name, n+1), Kind: Single, proxied: true, story: func(l *lab) error { return answerLost(l, key, n+1, false) }})
 		}
 	}
 	for _, id := range []int{0, 1} {
 		for _, at := range []crash.Name{crash.StartTaken, crash.FenceFirst, crash.StartFenced, crash.StartRead, crash.StartJudged} {
 			out = append(out, Cell{Name: fmt.Sprintf("late-zombie/id-%d/%s", id, at), Kind: Single, story: func(l *lab) error { return lateZombie(l, id, at) }})
 		}
-		out = append(out, Cell{Name: fmt.Sprintf("commit-under-way/id-%d/kill-relay", id), Kind: Single, story: func(l *lab) error { return commitUnderWay(l, id) }})
+		out = append(out, Cell{Name: fmt.Sprintf("commit-under-way/id-%d/kill-relay", id), Kind: Single, proxied: true, story: func(l *lab) error { return commitUnderWay(l, id) }})
 	}
 	out = append(out,
-		Cell{Name: "answer-lost/end-txn/kill-relay", Kind: Single, story: func(l *lab) error { return answerLost(l, endTxn, 2, true) }},
+		Cell{Name: "answer-lost/end-txn/kill-relay", Kind: Single, proxied: true, story: func(l *lab) error { return answerLost(l, endTxn, 2, true) }},
 		Cell{Name: "twins/copied-slot", Kind: Single, Fast: true, story: copiedSlot},
 		Cell{Name: "twins/two-first-starts", Kind: Single, story: twoFirstStarts},
 		Cell{Name: "registry/5xx-at-restart", Kind: Single, story: registryDown},

@@ -62,7 +62,12 @@ func NewWorld(ctx context.Context, s *stack.Stack, kind Kind, binary, registry s
 	}
 	kafka, end, err := s.NewBroker(ctx, opts...)
 	if err != nil {
-		return nil, err
+		// Another kind than Apache Kafka cannot be proxied: what needs a proxy
+		// before the broker is left out there, and says so.
+		var perr error
+		if kafka, end, perr = s.NewBroker(ctx, opts[1:]...); perr != nil {
+			return nil, errors.Join(err, perr)
+		}
 	}
 	w.Kafka, w.end = kafka, append(w.end, end)
 	base, err := url.Parse(pg.URL("postgres"))
@@ -105,6 +110,14 @@ func (w *World) heal() error {
 		p.Refuse(false)
 	}
 	return nil
+}
+
+// bootstrap is what relays are told: the proxies, where there are any.
+func (w *World) bootstrap() string {
+	if through := w.Kafka.ProxiedBootstrap(); through != "" {
+		return through
+	}
+	return w.Kafka.Bootstrap()
 }
 
 // kafkaCut ends every connection of relays to Kafka.

@@ -202,7 +202,7 @@ func (s *Stack) brokerWays(c brokerConfig, own bool) ([]way[*Kafka], error) {
 			return nil, fmt.Errorf("%s=%s: apache, redpanda, external or embedded", brokerVariable, kind)
 		}
 		if c.proxied && kind != "apache" {
-			return nil, fmt.Errorf("%s=%s: %w", brokerVariable, kind, errProxied)
+			return nil, fmt.Errorf("%s=%s: %w", brokerVariable, kind, ErrProxied)
 		}
 		add(kind, "the environment says so")
 		return ways, nil

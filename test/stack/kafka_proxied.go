@@ -77,5 +77,5 @@ func (a *apache) proxies() (all []*fault.Proxy) {
 	return all
 }
 
-// errProxied is the answer of a kind that cannot advertise another address.
-var errProxied = errors.New("only a broker of kind apache can be proxied; set " + brokerVariable + "=apache, or leave it unset")
+// ErrProxied is the answer of a kind that cannot advertise another address.
+var ErrProxied = errors.New("only a broker of kind apache can be proxied; set " + brokerVariable + "=apache, or leave it unset")

@@ -98,7 +98,7 @@ func TestFrozenBrokerIsMuteUntilThaw(t *testing.T) {
 func TestProxiedIsNeverAnotherKind(t *testing.T) {
 	t.Setenv(brokerVariable, "embedded")
 	s, _ := ownStack(t)
-	if _, _, err := s.NewBroker(t.Context(), Proxied()); !errors.Is(err, errProxied) {
+	if _, _, err := s.NewBroker(t.Context(), Proxied()); !errors.Is(err, ErrProxied) {
 		t.Fatal(err)
 	}
 }

@@ -85,5 +85,11 @@ func run(ctx context.Context, o options) (err error) {
 	if r.Binary, err = matrix.Build(ctx, filepath.Join(build, "matrix"), ""); err != nil {
 		return err
 	}
+	if o.soak > 0 {
+		return r.Soak(ctx, o.soak, filepath.Join(build, "soak.json"))
+	}
+	if o.mutants {
+		return r.Mutants(ctx, o.cell, filepath.Join(build, "mutants.json"))
+	}
 	return r.Matrix(ctx, cells, o.runs, filepath.Join(build, "crash.json"))
 }

@@ -1,0 +1,282 @@
+package matrix
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/cdc-relay/cdc-relay/test/rig"
+)
+
+// edit replaces text that is there exactly once in a file of the repository.
+type edit struct{ file, old, now string }
+
+// Mutant is a relay with one clause of the protocol left out. The matrix has
+// teeth if some cell fails with it.
+type Mutant struct {
+	Name  string
+	edits []edit
+	cells []string // tried in this order
+}
+
+const (
+	atCore     = "internal/relay/core.go"
+	atLoop     = "internal/relay/loop.go"
+	atPipeline = "internal/relay/pipeline.go"
+	atStart    = "internal/relay/start.go"
+	atSink     = "internal/sink/sink.go"
+	atCommit   = "internal/sink/commit.go"
+	atProducer = "internal/sink/producer.go"
+	atRead     = "internal/kafka/read.go"
+	atClient   = "internal/kafka/client.go"
+	atSettings = "internal/kafka/settings.go"
+	atSource   = "internal/replication/source.go"
+)
+
+// lazily initialises a producer's id when it begins its first transaction.
+var lazily = []edit{
+	{atProducer, "	drained *kafka.Drain\n}", "	drained *kafka.Drain\n	done    bool\n}"},
+	{atProducer, "func (p *producer) begin() error { return p.p.BeginTransaction() }", `func (p *producer) begin() error {
+	if !p.done {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := p.init(ctx); err != nil {
+			return err
+		}
+		p.done = true
+	}
+	return p.p.BeginTransaction()
+}`},
+}
+
+// Mutants returns all of them.
+func Mutants() []Mutant {
+	return []Mutant{
+		{"acknowledge-before-commit", []edit{
+			{atLoop, "	s.work <- s.fill // never blocks: one batch is out at a time\n", "	s.work <- s.fill\n	_ = s.Source.Status(end.Safe)\n"},
+		}, []string{"stream/txn.checkpoint/kill-relay", "stream/txn.records/kill-relay"}},
+		{"skip-the-checkpoint", []edit{
+			{atCommit, "	crash.Point(crash.TxnRecords)\n", "	crash.Point(crash.TxnRecords)\n	if len(records) > 0 {\n		return nil\n	}\n"},
+		}, []string{"stream/ack.before/kill-relay"}},
+		{"read-uncommitted", []edit{
+			{atSettings, `set(m, "isolation.level", "read_committed")`, `set(m, "isolation.level", "read_uncommitted")`},
+		}, []string{"stream/txn.checkpoint/kill-relay", "stream/txn.checkpoint/zombie"}},
+		{"read-to-the-last-stable-offset", []edit{
+			{atRead, "	f, err := r.atHome(ctx, ck.IsolationLevelReadUncommitted)\n", "	f, err := r.atHome(ctx, ck.IsolationLevelReadCommitted)\n"},
+		}, []string{"checkpoint-partition/held/committed", "checkpoint-partition/held/aborted"}},
+		{"skip-the-fence", append([]edit{
+			{atSink, "	if err := p.init(ctx); err != nil {\n", "	if err := ctx.Err(); err != nil {\n"},
+		}, lazily...), []string{"late-zombie/id-0/start.read", "late-zombie/id-0/start.judged"}},
+		{"fence-one-of-two", []edit{
+			{atSink, "	for i := range s.opt.IDs {\n", "	for i := range 1 {\n"},
+		}, []string{"late-zombie/id-1/start.read", "late-zombie/id-1/start.judged"}},
+		{"fence-lazily", append([]edit{
+			{atSink, "	if err := p.init(ctx); err != nil {\n", "	if p.done = i == 0; !p.done {\n		return p, nil\n	}\n	if err := p.init(ctx); err != nil {\n"},
+		}, lazily...), []string{"late-zombie/id-1/start.read", "late-zombie/id-1/start.judged"}},
+		{"begin-before-the-commit-returned", []edit{
+			{atCommit, "	if err := p.commit(ctx); err != nil {\n		return s.uncommitted(ctx, p, err)\n	}\n", `	done := make(chan error, 1)
+	detached := context.WithoutCancel(ctx)
+	go func() { done <- p.commit(detached) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			return s.uncommitted(ctx, p, err)
+		}
+	case <-time.After(50 * time.Millisecond):
+	}
+`},
+		}, []string{"commit-under-way/id-0/kill-relay", "commit-under-way/id-1/kill-relay"}},
+		{"drop-by-safe", []edit{
+			{atCore, "drop: cp.Last, seen: cp,", "drop: event.Position{Commit: cp.Safe, Ord: 1 << 62}, seen: cp,"},
+		}, []string{"postgres/commit-at-the-keepalive"}},
+		{"highest-lsn", []edit{
+			{atRead, "		if off < s.until && string(ev.Key) == r.q.Key {\n", "		if off < s.until && string(ev.Key) == r.q.Key && !lower(ev.Value, found[p].Value) {\n"},
+			{atRead, "// pollSlice is how long", `func lower(a, b []byte) bool {
+	safe := func(v []byte) event.LSN {
+		var s event.Saved
+		_ = json.Unmarshal(v, &s)
+		return s.Safe
+	}
+	return safe(a) < safe(b)
+}
+
+// pollSlice is how long`},
+			{atRead, "import (\n	\"context\"\n", "import (\n	\"context\"\n	\"encoding/json\"\n"},
+		}, []string{"rebase/lower-lsn"}},
+		{"end-before-the-fence", []edit{
+			{atRead, "	for length := int64(firstWindow); until > low[r.home]; length *= 2 {\n", `	if r.q.Visible {
+		before, err := r.offsets(ctx, ck.LatestOffsetSpec, ck.IsolationLevelReadUncommitted, r.home)
+		if err != nil {
+			return Found{}, err
+		}
+		r.c.before = before
+	} else if r.c.before != nil {
+		until = r.c.before[r.home]
+	}
+	for length := int64(firstWindow); until > low[r.home]; length *= 2 {
+`},
+			{atClient, "type Client struct {\n", "type Client struct {\n	before map[int32]int64\n"},
+		}, []string{"late-zombie/id-0/start.taken", "late-zombie/id-1/start.taken"}},
+		{"keep-the-connection", []edit{
+			{atPipeline, "		cerr := p.Source.Close(c)\n", "		var cerr error\n		if err == nil || !strings.Contains(err.Error(), \"commit \") {\n			cerr = p.Source.Close(c)\n		}\n"},
+			{atPipeline, "	\"log/slog\"\n", "	\"log/slog\"\n	\"strings\"\n"},
+			{atStart, "	if p.seenOurs && facts.Slot.ActivePID != 0 {\n", "	if p.seenOurs && facts.Slot.ActivePID != 0 && facts.SenderPID == 0 {\n"},
+			{atSource, "		return fmt.Errorf(\"slot %q is taken already: close the source first\", s.opts.Slot)\n", "		return nil\n"},
+		}, []string{"stream/txn.records/freeze-kafka", "stream/txn.records/pause-broker", "stream/txn.checkpoint/freeze-kafka"}},
+		{"skip-the-intent", []edit{
+			{atStart, "		if err := p.Sink.Save(ctx, saved); err != nil {\n			return fmt.Errorf(\"commit the intent of the first start: %w\", err)\n		}\n", ""},
+		}, []string{"first/first.slot/kill-relay"}},
+		{"fence-before-looking", []edit{
+			{atStart, "	saved, err := p.Sink.Look(ctx)\n	if err != nil {\n		return event.Saved{}, fmt.Errorf(\"look at the checkpoint: %w\", err)\n	}\n	if err := p.Guards.Foreign(saved, facts); err != nil {\n		return event.Saved{}, err\n	}\n	p.seenOurs",
+				"	if err := p.Sink.Fence(ctx); err != nil {\n		return event.Saved{}, err\n	}\n	saved, err := p.Sink.Look(ctx)\n	if err != nil {\n		return event.Saved{}, fmt.Errorf(\"look at the checkpoint: %w\", err)\n	}\n	if err := p.Guards.Foreign(saved, facts); err != nil {\n		return event.Saved{}, err\n	}\n	p.seenOurs"},
+		}, []string{"twins/copied-slot"}},
+		{"ignore-a-produce-error", []edit{
+			{atProducer, "		if !ok || e.Code() != ck.ErrQueueFull {\n			return err\n", "		if !ok || e.Code() != ck.ErrQueueFull {\n			return nil\n"},
+		}, []string{"produce/refused-by-the-client"}},
+	}
+}
+
+// overlay writes the mutant's files into dir, for go build -overlay.
+func (m *Mutant) overlay(dir string) (string, error) {
+	replace := map[string]string{}
+	texts := map[string]string{}
+	for _, e := range m.edits {
+		path := filepath.Join(rig.Root(), e.file)
+		text, known := texts[path]
+		if !known {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return "", err
+			}
+			text = string(b)
+		}
+		if n := strings.Count(text, e.old); n != 1 {
+			return "", fmt.Errorf("mutant %s: the text it replaces is %d times in %s, not once: adapt test/matrix/mutants.go\n%s", m.Name, n, e.file, e.old)
+		}
+		texts[path] = strings.Replace(text, e.old, e.now, 1)
+	}
+	for path, text := range texts {
+		file := filepath.Join(dir, strings.ReplaceAll(strings.TrimPrefix(path, rig.Root()+"/"), "/", "_"))
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			return "", err
+		}
+		replace[path] = file
+	}
+	text, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "overlay.json")
+	return file, os.WriteFile(file, text, 0o644)
+}
+
+// build builds the mutant.
+func (m *Mutant) build(ctx context.Context, dir string) (string, error) {
+	dir = filepath.Join(dir, m.Name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	overlay, err := m.overlay(dir)
+	if err != nil {
+		return "", err
+	}
+	return Build(ctx, dir, overlay)
+}
+
+// modelled are the mutants whose window no real run can be made to hit, with
+// the name the model (docs/model) finds them under.
+var modelled = map[string]string{}
+
+// Mutants builds and runs every mutant whose name matches, and writes which cell
+// caught it (null: none) to path. A mutant that lives is an error.
+func (r *Runner) Mutants(ctx context.Context, name *regexp.Regexp, path string) error {
+	caught := map[string]*string{}
+	var tasks []task
+	cells := Cells()
+	for _, m := range Mutants() {
+		if !name.MatchString(m.Name) {
+			continue
+		}
+		caught[m.Name] = nil
+		tasks = append(tasks, task{Single, func(ctx context.Context, w *World) (bool, error) {
+			cell, err := r.hunt(ctx, w, &m, cells)
+			if cell != "" {
+				r.mu.Lock()
+				caught[m.Name] = &cell
+				r.mu.Unlock()
+			}
+			return true, err // what it broke is broken
+		}})
+	}
+	err := r.each(ctx, tasks)
+	for name, by := range modelled {
+		if c, asked := caught[name]; asked && c == nil {
+			caught[name] = &by
+		}
+	}
+	if werr := write(path, caught); err == nil {
+		err = werr
+	}
+	var alive []string
+	for name, by := range caught {
+		if by == nil {
+			alive = append(alive, name)
+		}
+	}
+	if err == nil && len(alive) > 0 {
+		slices.Sort(alive)
+		err = fmt.Errorf("%d of %d mutants live: %s", len(alive), len(caught), strings.Join(alive, ", "))
+	}
+	return err
+}
+
+// hunt runs the mutant's cells until one fails, and returns its name.
+func (r *Runner) hunt(ctx context.Context, w *World, m *Mutant, cells []Cell) (string, error) {
+	binary, err := m.build(ctx, filepath.Join(filepath.Dir(r.Binary), "mutants"))
+	if err != nil {
+		return "", err
+	}
+	defer func(b string) { w.Binary = b }(w.Binary)
+	w.Binary = binary
+	for _, name := range m.cells {
+		i := slices.IndexFunc(cells, func(c Cell) bool { return c.Name == name })
+		if i < 0 {
+			return "", fmt.Errorf("mutant %s: there is no cell %q", m.Name, name)
+		}
+		res := r.cell(ctx, w, cells[i])
+		why := res.why()
+		r.mu.Lock()
+		if res.broken {
+			fmt.Fprintf(r.Out, "mutant %-34s %s could not be run: %s\n", m.Name, name, why)
+		} else if res.Failed() {
+			fmt.Fprintf(r.Out, "mutant %-34s caught by %s: %s\n", m.Name, name, why)
+		} else {
+			fmt.Fprintf(r.Out, "mutant %-34s passes %s\n", m.Name, name)
+		}
+		r.mu.Unlock()
+		if res.broken {
+			return "", res.Err
+		}
+		if res.Failed() {
+			return name, nil
+		}
+	}
+	return "", nil
+}
+
+// why is the first line of what a cell found.
+func (r *Result) why() string {
+	if len(r.Verdict.Complaints) > 0 {
+		return r.Verdict.Complaints[0]
+	}
+	if r.Err == nil {
+		return ""
+	}
+	line, _, _ := strings.Cut(r.Err.Error(), "\n")
+	return line
+}
