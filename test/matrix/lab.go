@@ -57,6 +57,14 @@ type lab struct {
 	kills    int
 	hitches  [][2]time.Time // times in which a consumer could not see what was committed
 	limit    int            // events in a batch
+	judged   judged
+	after    []func() error // at the end
+}
+
+// judged is the evidence of a server that was left behind: it was judged then.
+type judged struct {
+	records        map[string]bool // event ids
+	marks, samples int
 }
 
 // newLab makes a database, a configuration and the truth's slot. kafka are
@@ -258,7 +266,13 @@ func (l *lab) evidence() (*Evidence, error) {
 	}
 	l.watch.mu.Lock()
 	defer l.watch.mu.Unlock()
-	return &Evidence{Rows: rows, Records: l.watch.records, Marks: l.watch.marks, Samples: l.watch.samples, Limit: l.limit, Late: l.late}, nil
+	e := &Evidence{Rows: rows, Marks: l.watch.marks[l.judged.marks:], Samples: l.watch.samples[l.judged.samples:], Limit: l.limit, Late: l.late}
+	for _, r := range l.watch.records {
+		if !l.judged.records[r.ID] {
+			e.Records = append(e.Records, r)
+		}
+	}
+	return e, nil
 }
 
 // close ends everything and forgets the database and the topics.
@@ -279,6 +293,9 @@ func (l *lab) close() {
 		_ = l.w.Kafka.DeleteTopic(ctx, t)
 	}
 	_ = os.RemoveAll(l.short)
+	for _, end := range l.after {
+		_ = end() // the stack ends what is left
+	}
 }
 
 // keep writes down what a failed cell saw.

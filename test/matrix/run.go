@@ -191,10 +191,6 @@ func (r *Runner) cell(ctx context.Context, w *World, c Cell) (res Result) {
 	}
 	v, e, serr := l.settle(err != nil)
 	if v != nil {
-		if c.judge != nil {
-			c.judge(e)
-			v = Check(e)
-		}
 		res.Verdict = *v
 	}
 	res.Err, res.Kills = errors.Join(err, serr), l.kills

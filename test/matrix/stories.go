@@ -42,6 +42,8 @@ func stories() []Cell {
 		Cell{Name: "ids/expired", Kind: Expiring, story: idsExpired},
 		Cell{Name: "checkpoint-partition/held/committed", Kind: Single, Fast: true, story: func(l *lab) error { return partitionHeld(l, true) }},
 		Cell{Name: "checkpoint-partition/held/aborted", Kind: Single, story: func(l *lab) error { return partitionHeld(l, false) }},
+		Cell{Name: "publication/changed", Kind: Single, story: publicationChanged},
+		Cell{Name: "rebase/lower-lsn", Kind: Single, story: lowerLSN},
 		Cell{Name: "table/columns-changed", Kind: Single, story: tableChanged},
 		Cell{Name: "postgres/refresh-of-millions", Kind: Single, story: refresh},
 		Cell{Name: "postgres/commit-at-the-keepalive", Kind: Single, Fast: true, story: commitAtKeepalive},

@@ -24,6 +24,7 @@ type watch struct {
 	done   sync.WaitGroup
 
 	mu      sync.Mutex
+	url     string        // of the database that is sampled
 	more    chan struct{} // closed and replaced when something came
 	records []Seen
 	have    map[string]bool // event ids
@@ -50,7 +51,7 @@ func (l *lab) watchAll() (*watch, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(l.ctx)
-	w := &watch{l: l, client: c, cancel: cancel, more: make(chan struct{}), have: map[string]bool{}, commits: map[string]int{}, at: map[topicPartition]int64{}}
+	w := &watch{l: l, url: l.url, client: c, cancel: cancel, more: make(chan struct{}), have: map[string]bool{}, commits: map[string]int{}, at: map[topicPartition]int64{}}
 	w.done.Go(func() { w.read(ctx) })
 	w.done.Go(func() { w.sample(ctx) })
 	return w, nil
@@ -124,7 +125,10 @@ func (w *watch) sample(ctx context.Context) {
 		}
 		bound, cancel := context.WithTimeout(ctx, time.Second)
 		if conn == nil || conn.IsClosed() {
-			conn, _ = pgx.Connect(bound, w.l.url) // tried again at the next tick
+			w.mu.Lock()
+			url := w.url
+			w.mu.Unlock()
+			conn, _ = pgx.Connect(bound, url) // tried again at the next tick
 		}
 		if conn != nil {
 			w.sampled(bound, conn)

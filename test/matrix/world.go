@@ -33,6 +33,7 @@ type World struct {
 	Kafka    *stack.Kafka
 	Registry string // of the stack
 
+	stack    *stack.Stack
 	pg       *fault.Proxy
 	registry *httptest.Server // of what relays are told
 	broken   atomic.Bool      // it answers 503
@@ -41,7 +42,7 @@ type World struct {
 
 // NewWorld starts the parts of a world.
 func NewWorld(ctx context.Context, s *stack.Stack, kind Kind, binary, registry string) (_ *World, err error) {
-	w := &World{Kind: kind, Binary: binary, Registry: registry}
+	w := &World{Kind: kind, Binary: binary, Registry: registry, stack: s}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("make a world (%s): %w", kind, err), w.Close())

@@ -6,6 +6,7 @@
 //	go run ./test/matrix/run -cell 'zombie'      the cells whose name matches
 //	go run ./test/matrix/run -list               their names
 //	go run ./test/matrix/run -mutants            that the matrix has teeth
+//	go run ./test/matrix/run -guarantees         write the tables of docs/guarantees.md from the last runs
 //	go run ./test/matrix/run -soak 20m           random faults, and bounds on the process at the end
 //
 // It starts what it needs and ends it. Exit code 1: a cell failed, or a mutant
@@ -35,6 +36,7 @@ type options struct {
 	seed         uint64
 	list         bool
 	mutants      bool
+	guarantees   bool
 	soak         time.Duration
 }
 
@@ -59,6 +61,7 @@ func parse(args []string) (o options, err error) {
 	f.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the choices within cells")
 	f.BoolVar(&o.list, "list", false, "list the cells")
 	f.BoolVar(&o.mutants, "mutants", false, "run the mutants instead")
+	f.BoolVar(&o.guarantees, "guarantees", false, "write the tables of docs/guarantees.md instead")
 	f.DurationVar(&o.soak, "soak", 0, "soak for this long instead")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -76,6 +79,9 @@ func run(ctx context.Context, o options) (err error) {
 		return nil
 	}
 	build := filepath.Join(rig.Root(), "build")
+	if o.guarantees {
+		return matrix.Guarantees(build, filepath.Join(rig.Root(), "docs", "guarantees.md"))
+	}
 	s, err := stack.Start(ctx, stack.Options{NoPostgres: true, NoBroker: true}, os.Stderr)
 	if err != nil {
 		return err
