@@ -106,8 +106,11 @@ func pair(g group, at crash.Name, fault string, kind Kind) Cell {
 		if err := f.do(l, r, at); err != nil {
 			return fmt.Errorf("%s at %s: %w", fault, at, err)
 		}
-		if g.name == "recreate" {
+		switch g.name {
+		case "recreate":
 			return l.afterRecreate(r)
+		case "first":
+			return l.slotMade()
 		}
 		return nil
 	}
@@ -276,13 +279,23 @@ func (l *lab) afterRecreate(command *relay) error {
 	if _, err := command.Exit(l.ctx); err != nil {
 		return err
 	}
+	if !l.alive() { // the fault has started none
+		if _, err := l.launch([]string{"run"}); err != nil {
+			return err
+		}
+	}
+	return l.slotMade()
+}
+
+// slotMade waits until the relay that is alive streams: what is written before
+// its slot is there is given up.
+func (l *lab) slotMade() error {
 	for _, r := range l.relays {
 		select {
 		case <-r.Done():
 		default:
-			return nil // the fault has started one
+			return l.running(r)
 		}
 	}
-	_, err := l.launch([]string{"run"})
-	return err
+	return l.dead()
 }

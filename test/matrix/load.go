@@ -25,9 +25,10 @@ const hotKeys = 5
 // Postgres afterwards, so a server that goes away in the middle of a COMMIT is
 // no matter: they connect again.
 type load struct {
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-	wrote  atomic.Int64 // events of commits that were answered
+	over  chan struct{}
+	done  sync.WaitGroup
+	once  sync.Once
+	wrote atomic.Int64 // events of commits that were answered
 }
 
 // writers is how many services write at a time.
@@ -35,17 +36,18 @@ const writers = 3
 
 // startLoad starts the writers; each commits a transaction every so often.
 func (l *lab) startLoad(every time.Duration) *load {
-	ctx, cancel := context.WithCancel(l.ctx)
-	w := &load{cancel: cancel}
+	w := &load{over: make(chan struct{})}
 	for i := range writers {
 		random := rand.New(rand.NewPCG(l.seed, uint64(i)+1)) //nolint:gosec // repeatable by its seed
-		w.done.Go(func() { w.write(ctx, l, random, every) })
+		w.done.Go(func() { w.write(l.ctx, l, random, every) })
 	}
 	return w
 }
 
+// stop lets each writer end its transaction and waits: a COMMIT that is cut off
+// may still be done, behind everything the relay was waited for.
 func (w *load) stop() {
-	w.cancel()
+	w.once.Do(func() { close(w.over) })
 	w.done.Wait()
 }
 
@@ -62,19 +64,23 @@ func (w *load) write(ctx context.Context, l *lab, random *rand.Rand, every time.
 		select {
 		case <-ctx.Done():
 			return
+		case <-w.over:
+			return
 		case <-tick.C:
 		}
+		bound, cancel := context.WithTimeout(ctx, 5*time.Second) // a server may freeze
 		var err error
 		if conn == nil || conn.IsClosed() {
-			if conn, err = pgx.Connect(ctx, l.url); err != nil {
-				conn = nil
-				continue // the server is down: the next tick tries again
+			if conn, err = pgx.Connect(bound, l.url); err != nil {
+				conn = nil // the server is down: the next tick tries again
 			}
 		}
-		n, err := transaction(ctx, conn, random)
-		if err == nil {
-			w.wrote.Add(int64(n))
+		if conn != nil {
+			if n, err := transaction(bound, conn, random); err == nil {
+				w.wrote.Add(int64(n))
+			}
 		}
+		cancel()
 	}
 }
 
