@@ -88,7 +88,7 @@ func Cells() []Cell {
 }
 
 func pair(g group, at crash.Name, fault string, kind Kind) Cell {
-	c := Cell{Name: fmt.Sprintf("%s/%s/%s", g.name, at, fault), Kind: kind, proxied: fault == "cut-kafka" || fault == "freeze-kafka"}
+	c := Cell{Name: fmt.Sprintf("%s/%s/%s", g.name, at, fault), Kind: kind, proxied: slices.Contains([]string{"cut-kafka", "freeze-kafka", "vanish-kafka"}, fault)}
 	if kind != Single {
 		c.Name = string(kind) + "/" + c.Name
 	}

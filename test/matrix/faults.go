@@ -33,6 +33,7 @@ func Faults() []Fault {
 		{"cut-kafka", cutKafka},
 		{"vanish-postgres", vanishPostgres},
 		{"freeze-kafka", freezeKafka},
+		{"vanish-kafka", vanishKafka},
 		{"standby", standby},
 		{"zombie", zombie},
 	}
@@ -87,31 +88,44 @@ func postgresImmediate(l *lab, r *relay, at crash.Name) error {
 
 func killBroker(l *lab, r *relay, at crash.Name) error {
 	defer l.hitch(time.Now())
-	if err := l.w.Kafka.Kill(l.victims()...); err != nil {
+	who, err := l.victims()
+	if err != nil {
+		return err
+	}
+	if err := l.w.Kafka.Kill(who...); err != nil {
 		return err
 	}
 	r.release(at)
-	return l.w.Kafka.Start(l.victims()...)
+	return l.w.Kafka.Start(who...)
 }
 
 // victims are the brokers a fault is about: the only one, or, of three, the one
-// that leads the checkpoint's partition or a neighbour of it by the seed.
-func (l *lab) victims() []int {
+// that leads the checkpoint's partition or the first one of a topic.
+func (l *lab) victims() ([]int, error) {
 	if l.w.Kind != Three {
-		return nil
+		return nil, nil
 	}
-	return []int{int(l.seed%3) + 1}
+	tp := topicPartition{checkpoints, l.watch.lastMark().Partition}
+	if l.seed%2 == 0 {
+		tp = topicPartition{l.topics()[0], 0}
+	}
+	leader, err := l.watch.leader(l.ctx, tp)
+	return []int{leader}, err
 }
 
 // pauseBroker freezes the broker: connections stay, nothing answers.
 func pauseBroker(l *lab, r *relay, at crash.Name) error {
 	defer l.hitch(time.Now())
-	if err := l.w.Kafka.Pause(l.victims()...); err != nil {
+	who, err := l.victims()
+	if err != nil {
+		return err
+	}
+	if err := l.w.Kafka.Pause(who...); err != nil {
 		return err
 	}
 	r.release(at)
 	stall(l.ctx, stalled)
-	return l.w.Kafka.Resume(l.victims()...)
+	return l.w.Kafka.Resume(who...)
 }
 
 func cutPostgres(l *lab, r *relay, at crash.Name) error {
@@ -143,6 +157,19 @@ func freezeKafka(l *lab, r *relay, at crash.Name) error {
 	}
 	r.release(at)
 	stall(l.ctx, stalled)
+	for _, p := range l.w.Kafka.Proxies() {
+		p.Thaw()
+	}
+	return nil
+}
+
+// vanishKafka makes the connections half-open for ever; new ones work.
+func vanishKafka(l *lab, r *relay, at crash.Name) error {
+	for _, p := range l.w.Kafka.Proxies() {
+		p.Vanish()
+	}
+	r.release(at)
+	stall(l.ctx, 200*time.Millisecond)
 	for _, p := range l.w.Kafka.Proxies() {
 		p.Thaw()
 	}

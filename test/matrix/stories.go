@@ -326,13 +326,13 @@ func tableChanged(l *lab) error {
 	return l.flows()
 }
 
-// refresh decodes a transaction of a million rows of another table.
+// refresh decodes a transaction of two million rows of another table.
 func refresh(l *lab) error {
 	r, err := l.streaming()
 	if err != nil {
 		return err
 	}
-	if err := l.sql("create materialized view big as select g, repeat('x', 60) as x from generate_series(1, 1000000) g"); err != nil {
+	if err := l.sql("create materialized view big as select g, repeat('x', 60) as x from generate_series(1, 2000000) g"); err != nil {
 		return err
 	}
 	if err := l.sql("refresh materialized view big"); err != nil {

@@ -219,6 +219,26 @@ func (w *watch) toTheEnd(within time.Duration) error {
 	})
 }
 
+// leader is the number of the broker that leads a partition.
+func (w *watch) leader(ctx context.Context, tp topicPartition) (int, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	t := kmsg.NewMetadataRequestTopic()
+	t.Topic = &tp.topic
+	req.Topics = append(req.Topics, t)
+	resp, err := req.RequestWith(ctx, w.client)
+	if err != nil {
+		return 0, err
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			if p.Partition == tp.partition && p.Leader > 0 {
+				return int(p.Leader), nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("partition %d of %s has no leader", tp.partition, tp.topic)
+}
+
 func (w *watch) ends(ctx context.Context) (map[topicPartition]int64, error) {
 	meta := kmsg.NewPtrMetadataRequest()
 	for _, t := range w.l.topics() {
