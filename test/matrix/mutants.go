@@ -3,6 +3,7 @@ package matrix
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -188,39 +189,48 @@ func (m *Mutant) build(ctx context.Context, dir string) (string, error) {
 	return Build(ctx, dir, overlay)
 }
 
-// modelled are the mutants whose window no real run can be made to hit, with
-// the name the model (docs/model) finds them under.
-var modelled = map[string]string{}
+// original is the relay as it is: it must pass every cell that is to catch a
+// mutant.
+const original = "original"
 
 // Mutants builds and runs every mutant whose name matches, and writes which cell
-// caught it (null: none) to path. A mutant that lives is an error.
+// caught it (null: none) to path. A mutant that lives is an error, and so is a
+// cell that fails without a mutant.
 func (r *Runner) Mutants(ctx context.Context, name *regexp.Regexp, path string) error {
 	caught := map[string]*string{}
+	control := Mutant{Name: original}
 	var tasks []task
 	cells := Cells()
+	var failed string
 	for _, m := range Mutants() {
 		if !name.MatchString(m.Name) {
 			continue
 		}
 		caught[m.Name] = nil
+		for _, c := range m.cells {
+			if !slices.Contains(control.cells, c) {
+				control.cells = append(control.cells, c)
+			}
+		}
 		tasks = append(tasks, task{Single, func(ctx context.Context, w *World) (bool, error) {
 			cell, err := r.hunt(ctx, w, &m, cells)
+			r.mu.Lock()
+			defer r.mu.Unlock()
 			if cell != "" {
-				r.mu.Lock()
 				caught[m.Name] = &cell
-				r.mu.Unlock()
 			}
 			return true, err // what it broke is broken
 		}})
 	}
-	err := r.each(ctx, tasks)
-	for name, by := range modelled {
-		if c, asked := caught[name]; asked && c == nil {
-			caught[name] = &by
-		}
+	tasks = append([]task{{Single, func(ctx context.Context, w *World) (_ bool, err error) {
+		failed, err = r.hunt(ctx, w, &control, cells)
+		return true, err
+	}}}, tasks...)
+	if err := errors.Join(r.each(ctx, tasks), write(path, caught)); err != nil {
+		return err
 	}
-	if werr := write(path, caught); err == nil {
-		err = werr
+	if failed != "" {
+		return fmt.Errorf("%s fails without a mutant: it proves nothing", failed)
 	}
 	var alive []string
 	for name, by := range caught {
@@ -228,33 +238,35 @@ func (r *Runner) Mutants(ctx context.Context, name *regexp.Regexp, path string) 
 			alive = append(alive, name)
 		}
 	}
-	if err == nil && len(alive) > 0 {
+	if len(alive) > 0 {
 		slices.Sort(alive)
-		err = fmt.Errorf("%d of %d mutants live: %s", len(alive), len(caught), strings.Join(alive, ", "))
+		return fmt.Errorf("%d of %d mutants live: %s", len(alive), len(caught), strings.Join(alive, ", "))
 	}
-	return err
+	return nil
 }
 
 // hunt runs the mutant's cells until one fails, and returns its name.
 func (r *Runner) hunt(ctx context.Context, w *World, m *Mutant, cells []Cell) (string, error) {
-	binary, err := m.build(ctx, filepath.Join(filepath.Dir(r.Binary), "mutants"))
-	if err != nil {
-		return "", err
+	if len(m.edits) > 0 {
+		binary, err := m.build(ctx, filepath.Join(filepath.Dir(r.Binary), "mutants"))
+		if err != nil {
+			return "", err
+		}
+		defer func(b string) { w.Binary = b }(w.Binary)
+		w.Binary = binary
 	}
-	defer func(b string) { w.Binary = b }(w.Binary)
-	w.Binary = binary
 	for _, name := range m.cells {
 		i := slices.IndexFunc(cells, func(c Cell) bool { return c.Name == name })
 		if i < 0 {
 			return "", fmt.Errorf("mutant %s: there is no cell %q", m.Name, name)
 		}
-		res := r.cell(ctx, w, cells[i])
+		res := r.cell(ctx, w, cells[i], filepath.Join(r.Dir, m.Name))
 		why := res.why()
 		r.mu.Lock()
 		if res.broken {
 			fmt.Fprintf(r.Out, "mutant %-34s %s could not be run: %s\n", m.Name, name, why)
 		} else if res.Failed() {
-			fmt.Fprintf(r.Out, "mutant %-34s caught by %s: %s\n", m.Name, name, why)
+			fmt.Fprintf(r.Out, "mutant %-34s fails %s: %s\n", m.Name, name, why)
 		} else {
 			fmt.Fprintf(r.Out, "mutant %-34s passes %s\n", m.Name, name)
 		}
@@ -269,14 +281,16 @@ func (r *Runner) hunt(ctx context.Context, w *World, m *Mutant, cells []Cell) (s
 	return "", nil
 }
 
-// why is the first line of what a cell found.
+// why says in one line what a cell found. What a story that failed had not waited
+// for yet counts as lost, so its error comes first.
 func (r *Result) why() string {
+	var all []string
+	if r.Err != nil {
+		line, _, _ := strings.Cut(r.Err.Error(), "\n")
+		all = append(all, line)
+	}
 	if len(r.Verdict.Complaints) > 0 {
-		return r.Verdict.Complaints[0]
+		all = append(all, r.Verdict.Complaints[0])
 	}
-	if r.Err == nil {
-		return ""
-	}
-	line, _, _ := strings.Cut(r.Err.Error(), "\n")
-	return line
+	return strings.Join(all, "; ")
 }

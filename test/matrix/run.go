@@ -61,7 +61,7 @@ func (r *Runner) Run(ctx context.Context, cells []Cell) ([]Result, error) {
 	tasks := make([]task, len(cells))
 	for i, c := range cells {
 		tasks[i] = task{c.Kind, func(ctx context.Context, w *World) (bool, error) {
-			res := r.cell(ctx, w, c)
+			res := r.cell(ctx, w, c, r.Dir)
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			out = append(out, res)
@@ -165,14 +165,14 @@ func (r *Runner) tell(n int, res *Result) {
 	fmt.Fprintf(r.Out, "       kept in %s; again: go run ./test/matrix/run -cell '^%s$' -seed %d\n", res.Dir, res.Cell, r.Seed)
 }
 
-// cell runs one cell in a world.
-func (r *Runner) cell(ctx context.Context, w *World, c Cell) (res Result) {
+// cell runs one cell in a world, with a folder of its own in dir.
+func (r *Runner) cell(ctx context.Context, w *World, c Cell, dir string) (res Result) {
 	ctx, cancel := context.WithTimeout(ctx, cellWithin)
 	defer cancel()
 	begin := time.Now()
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(c.Name)) // never fails
-	res = Result{Cell: c.Name, Seed: h.Sum64() ^ r.Seed, Dir: filepath.Join(r.Dir, strings.ReplaceAll(c.Name, "/", "_"))}
+	res = Result{Cell: c.Name, Seed: h.Sum64() ^ r.Seed, Dir: filepath.Join(dir, strings.ReplaceAll(c.Name, "/", "_"))}
 	defer func() { res.Seconds = time.Since(begin).Seconds() }()
 	if c.proxied && len(w.Kafka.Proxies()) == 0 {
 		res.Skipped = stack.ErrProxied.Error()
