@@ -41,6 +41,7 @@ type PGInfo struct {
 	SocketDir string `json:"socket_dir,omitempty"` // unix_socket_directories
 	Log       string `json:"log,omitempty"`        // file with the server's messages
 	CA        string `json:"ca,omitempty"`         // certificate of the authority, with TLS()
+	Standby   string `json:"standby,omitempty"`    // see [PG.StandbyName]
 }
 
 // pgServer is the way a server is run.

@@ -167,8 +167,7 @@ func (p *pgProcess) chown(path string) error {
 	return os.Chown(path, int(p.user.uid), int(p.user.gid))
 }
 
-// configure appends to postgresql.conf, where the last line wins, and opens
-// pg_hba.conf for replication over TCP and TLS from this machine.
+// configure sets what the wishes and this server's place ask for.
 func (p *pgProcess) configure(info PGInfo, c pgConfig) error {
 	all := c.merged()
 	all["port"] = strconv.Itoa(p.port.port)
@@ -178,11 +177,17 @@ func (p *pgProcess) configure(info PGInfo, c pgConfig) error {
 		all["ssl_cert_file"] = "server.crt"
 		all["ssl_key_file"] = "server.key"
 	}
+	return p.append(info.DataDir, all)
+}
+
+// append writes settings behind those in postgresql.conf, where the last line
+// wins.
+func (p *pgProcess) append(data string, settings map[string]string) error {
 	var b strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		fmt.Fprintf(&b, "%s = '%s'\n", name, strings.ReplaceAll(all[name], "'", "''"))
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		fmt.Fprintf(&b, "%s = '%s'\n", name, strings.ReplaceAll(settings[name], "'", "''"))
 	}
-	f, err := os.OpenFile(filepath.Join(info.DataDir, "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	f, err := os.OpenFile(filepath.Join(data, "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("postgresql.conf: %w", err)
 	}
