@@ -95,7 +95,7 @@ func timeline(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
 	if unmade(s) || s.Timeline == 0 || s.Timeline == f.Timeline {
 		return nil
 	}
-	at, known := switchOf(s.Timeline, f.History)
+	at, known := f.Left(s.Timeline)
 	if !known {
 		return g.refuse("connect to the server this checkpoint comes from; if that one is gone for good: "+g.recreate(s, nil),
 			"the checkpoint is on timeline %d, which is not in the history of the server's timeline %d: the server does not descend from the one the events came from (last event %s, safe %s)",
@@ -109,15 +109,6 @@ func timeline(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
 		" --accept-gap, which starts anew from now: what was committed on the new timeline between "+at.String()+" and the new slot stays unpublished",
 		"a failover undid events that are published: timeline %d ended at %s (the server is on timeline %d now), and Kafka holds everything up to %s (last event %s)",
 		s.Timeline, at, f.Timeline, max(s.Safe, last.Commit), lastOf(s))
-}
-
-func switchOf(timeline uint32, history []event.Switch) (event.LSN, bool) {
-	for _, h := range history {
-		if h.Timeline == timeline {
-			return h.At, true
-		}
-	}
-	return 0, false
 }
 
 func lastOf(s *event.Saved) string {

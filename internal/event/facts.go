@@ -42,6 +42,17 @@ type Switch struct {
 	At       LSN
 }
 
+// Left is where the server's log left a timeline it descends from; known is
+// false for one that is not in its history.
+func (f *Facts) Left(timeline uint32) (at LSN, known bool) {
+	for _, h := range f.History {
+		if h.Timeline == timeline {
+			return h.At, true
+		}
+	}
+	return 0, false
+}
+
 // Slot is a row of pg_replication_slots.
 type Slot struct {
 	Name           string

@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -58,5 +59,9 @@ type Position struct {
 func (p Position) After(q Position) bool {
 	return p.Commit > q.Commit || p.Commit == q.Commit && p.Ord > q.Ord
 }
+
+// AfterAll is an ordinal no row has: with it a Position comes after every row of
+// its transaction.
+const AfterAll = math.MaxUint64
 
 func (p Position) String() string { return fmt.Sprintf("%s#%d", p.Commit, p.Ord) }

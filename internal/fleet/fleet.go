@@ -26,6 +26,7 @@ import (
 var (
 	_ relay.Source      = (*replication.Source)(nil)
 	_ relay.Sink        = (*sink.Sink)(nil)
+	_ relay.Former      = former{}
 	_ relay.Transformer = (*transform.Transformer)(nil)
 )
 

@@ -3,7 +3,9 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cdc-relay/cdc-relay/internal/config"
 	"github.com/cdc-relay/cdc-relay/internal/contract"
@@ -136,6 +138,54 @@ func (f *Fleet) Recreate(ctx context.Context, pipeline string, foreign bool) (re
 		return relay.Gap{}, err
 	}
 	return f.unit(p).pipeline(role{foreign: foreign}).Recreate(ctx, foreign)
+}
+
+// Rebase moves the pipeline's checkpoint to where it can go on after a change of
+// the server that accept names.
+func (f *Fleet) Rebase(ctx context.Context, pipeline string, accept relay.Accept) (relay.Rebased, error) {
+	p, err := f.one(pipeline)
+	if err != nil {
+		return relay.Rebased{}, err
+	}
+	done, err := f.unit(p).pipeline(role{}).Rebase(ctx, accept)
+	if err != nil {
+		return done, named(p.Name, err)
+	}
+	return done, nil
+}
+
+// former is the sink of another name, whose checkpoint goes over to the sink to.
+type former struct {
+	*sink.Sink
+	to *sink.Sink
+}
+
+func (f former) Hand(ctx context.Context, saved event.Saved) error { return f.MoveTo(ctx, f.to, saved) }
+
+// Rename moves the checkpoint of NAME/PIPELINE, which a configuration had
+// before, to the pipeline.
+func (f *Fleet) Rename(ctx context.Context, from, pipeline string) (event.Saved, config.Pipeline, error) {
+	p, err := f.one(pipeline)
+	if err != nil {
+		return event.Saved{}, p, err
+	}
+	name, was, ok := strings.Cut(from, "/")
+	switch {
+	case !ok || name == "" || was == "":
+		return event.Saved{}, p, &UsageError{fmt.Sprintf("%q: write the former NAME/PIPELINE, as in essays/essays; cdc-relay checkpoint show with the former configuration prints the pipelines", from)}
+	case from == f.Config.Name+"/"+p.Name:
+		return event.Saved{}, p, &UsageError{from + " is what the pipeline is called now: nothing to rename"}
+	}
+	live := f.unit(p).pipeline(role{})
+	old := sink.New(sink.Options{
+		Name: name, Pipeline: was, Settings: f.settings, CheckpointTopic: f.Config.CheckpointTopic,
+		RelayVersion: f.Version, Logger: f.Log.With("pipeline", from),
+	})
+	saved, err := live.Rename(ctx, former{old, live.Sink.(*sink.Sink)}, from)
+	if err != nil {
+		return saved, p, named(p.Name, err)
+	}
+	return saved, p, nil
 }
 
 // Migration is what Migrate did, or would do, in one database.

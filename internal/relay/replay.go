@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/cdc-relay/cdc-relay/internal/event"
@@ -24,7 +23,13 @@ const toLSN = "to="
 // before is the position just before the range: it drops every row whose
 // transaction committed before From.
 func (r *Range) before() event.Position {
-	return event.Position{Commit: r.From - 1, Ord: math.MaxUint64}
+	return justBefore(r.From)
+}
+
+// justBefore is the position that drops every row whose transaction committed
+// before at, and none that committed at it or later.
+func justBefore(at event.LSN) event.Position {
+	return event.Position{Commit: at - 1, Ord: event.AfterAll}
 }
 
 // endsBefore reports whether m lies beyond the range. A keepalive at To itself

@@ -87,46 +87,55 @@ type Gap struct {
 // is fenced, unless foreign says to take its place.
 func (p *Pipeline) Recreate(ctx context.Context, foreign bool) (Gap, error) {
 	defer p.release(ctx)
+	old, made, err := p.recreate(ctx, func(old event.Saved, facts event.Facts) error { return p.recreatable(old, facts, foreign) })
+	return Gap{From: old.Safe, To: made.Safe, Since: old.CommitTime}, err
+}
+
+// recreate makes the slot anew, if judge lets it: asked before anyone is fenced,
+// and again when nobody else can act any more.
+func (p *Pipeline) recreate(ctx context.Context, judge func(event.Saved, event.Facts) error) (old, made event.Saved, err error) {
 	facts, err := p.look(ctx)
 	if err != nil {
-		return Gap{}, err
+		return old, made, err
 	}
 	if err := inUse(facts); err != nil {
-		return Gap{}, err
+		return old, made, err
 	}
-	old, err := p.Sink.Look(ctx)
-	if err != nil {
-		return Gap{}, fmt.Errorf("look at the checkpoint: %w", err)
+	if old, err = p.Sink.Look(ctx); err != nil {
+		return old, made, fmt.Errorf("look at the checkpoint: %w", err)
 	}
-	if err := p.recreatable(old, facts, foreign); err != nil {
-		return Gap{}, err
+	if err := judge(old, facts); err != nil {
+		return old, made, err
 	}
 	unlock, err := p.Source.LockFirst(ctx)
 	if err != nil {
-		return Gap{}, fmt.Errorf("lock for recreating the slot: %w", err)
+		return old, made, fmt.Errorf("lock for recreating the slot: %w", err)
 	}
 	defer unlock()
 	crash.Point(crash.RecreateLocked)
 	if old, err = p.authority(ctx); err != nil {
-		return Gap{}, err
+		return old, made, err
 	}
 	crash.Point(crash.RecreateFenced)
 	if facts, err = p.look(ctx); err != nil {
-		return Gap{}, err
+		return old, made, err
+	}
+	if err := judge(old, facts); err != nil {
+		return old, made, err
 	}
 	intent := p.identify(event.Saved{State: event.StateCreating, Safe: facts.Flush, Events: old.Events}, facts)
 	if facts.Slot.Exists {
 		intent.Drop = facts.Slot.Name
 	}
 	if err := p.Sink.Save(ctx, intent); err != nil {
-		return Gap{}, fmt.Errorf("commit the intent: %w", err)
+		return old, made, fmt.Errorf("commit the intent: %w", err)
 	}
 	crash.Point(crash.RecreateIntent)
 	if err := p.finish(ctx, intent, facts); err != nil {
-		return Gap{}, err
+		return old, made, err
 	}
-	made, err := p.Sink.Read(ctx)
-	return Gap{From: old.Safe, To: made.Safe, Since: old.CommitTime}, err
+	made, err = p.Sink.Read(ctx)
+	return old, made, err
 }
 
 func (p *Pipeline) recreatable(old event.Saved, facts event.Facts, foreign bool) error {

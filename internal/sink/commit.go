@@ -20,6 +20,15 @@ import (
 // It begins only now, with everything at hand: an open transaction that waits
 // for anything else dies of its timeout. The checkpoint comes last.
 func (s *Sink) transact(ctx context.Context, records []event.Record, saved event.Saved) error {
+	value, err := s.encode(saved)
+	if err != nil {
+		return err
+	}
+	return s.transaction(ctx, records, value)
+}
+
+// transaction is transact with the value of the checkpoint; nil deletes it.
+func (s *Sink) transaction(ctx context.Context, records []event.Record, value []byte) error {
 	if !s.usable {
 		return errNotOpen
 	}
@@ -27,10 +36,6 @@ func (s *Sink) transact(ctx context.Context, records []event.Record, saved event
 	s.usable = false
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("before the transaction: %w", err) // nothing is open yet: leave nothing open
-	}
-	value, err := s.encode(saved)
-	if err != nil {
-		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opt.Settings.Patience())
 	defer cancel()
