@@ -155,5 +155,14 @@ func (g Guard) recreate(s *event.Saved, f *event.Facts) string {
 	return text + " and is not in Kafka stays unpublished; its rows are in the table until they are deleted there"
 }
 
+// rebase is the command that accepts one change, and what it does. A replay is
+// not worth it.
+func (g Guard) rebase(s *event.Saved, accept, does string) string {
+	if g.Replay {
+		return g.recreate(s, nil)
+	}
+	return "cdc-relay checkpoint rebase --pipeline " + g.Pipeline + " " + accept + ", " + does
+}
+
 // unmade reports whether no first start (or `slots recreate`) came to its end.
 func unmade(s *event.Saved) bool { return !s.Exists() || s.State == event.StateCreating }

@@ -27,8 +27,8 @@ func systemID(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
 	if !s.Exists() || s.SystemID == f.SystemID {
 		return nil
 	}
-	return g.refuse("correct postgres.url, or give this relay another `name`; if this is the right server after pg_upgrade, a restore or a blue/green switch: "+
-		g.foreign(s),
+	return g.refuse("correct postgres.url, or give this relay another `name`; if this is the right server after a dump and restore, pg_upgrade or a blue/green switch: "+
+		g.rebase(s, "--accept-new-cluster", "which goes on from the slot of this server, or makes one"),
 		"the checkpoint belongs to the Postgres cluster with system id %s, and the server reached now has %s: it is another cluster", s.SystemID, f.SystemID)
 }
 
@@ -105,10 +105,19 @@ func timeline(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
 	if at >= s.Safe && at > last.Commit {
 		return nil
 	}
-	return g.refuse("find the events whose rows are gone from the table and tell their consumers; then cdc-relay slots recreate --pipeline "+g.Pipeline+
-		" --accept-gap, which starts anew from now: what was committed on the new timeline between "+at.String()+" and the new slot stays unpublished",
+	return g.refuse("find the events whose rows are gone from the table and tell their consumers; then "+g.ontoTimeline(s, f, at),
 		"a failover undid events that are published: timeline %d ended at %s (the server is on timeline %d now), and Kafka holds everything up to %s (last event %s)",
 		s.Timeline, at, f.Timeline, max(s.Safe, last.Commit), lastOf(s))
+}
+
+// ontoTimeline is the command that goes on after a failover that undid events: a
+// rebase, or, where the promoted server has no slot, a new one.
+func (g Guard) ontoTimeline(s *event.Saved, f *event.Facts, at event.LSN) string {
+	if f.Slot.Exists || g.Replay {
+		return g.rebase(s, "--accept-timeline", "which publishes what was committed on the new timeline from "+at.String()+" on")
+	}
+	return g.recreate(s, nil) + "; then cdc-relay audit and cdc-relay repair publish what was committed between " + at.String() +
+		" and the new slot: the promoted server does not have slot " + s.Slot + " (it was no failover slot, or not in step)"
 }
 
 func lastOf(s *event.Saved) string {

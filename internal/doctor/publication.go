@@ -101,14 +101,14 @@ func (g Guard) readd(p *event.Publication, t event.Table) string {
 	return "ALTER PUBLICATION " + name1(p.Name) + " SET TABLE " + ident(t.Name)
 }
 
-// afterChange is sql, and, when there is a position that the change of the
-// publication makes worthless, the command to start anew.
+// afterChange is sql, and, when there is a checkpoint that the change of the
+// publication makes doubtful, the command to go on.
 func (g Guard) afterChange(s *event.Saved, f *event.Facts, sql string) string {
 	switch {
 	case s.State == event.StateStreaming && sql == "":
 		return g.recreate(s, f) + " (it makes the publication too)"
 	case s.State == event.StateStreaming:
-		return sql + "; then " + g.recreate(s, f)
+		return sql + "; then " + g.unlike(s, f)
 	case sql == "":
 		return "drop the slot (select pg_drop_replication_slot(" + literal(f.Slot.Name) + ")) and start again: the first start makes publication and slot"
 	}
@@ -138,9 +138,23 @@ func publicationSame(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
 	if unmade(s) || s.Publication == now {
 		return nil
 	}
-	return g.refuse("look for the missing events in the table (rows from "+orUnknown(s.CommitTime)+" on); then "+g.recreate(s, f),
+	return g.refuse(g.unlike(s, f),
 		"publication %s is not what it was at the checkpoint %s: %s; rows written meanwhile may never have been sent", g.Publication, s.Safe,
 		strings.Join(changes(s.Publication, now), "; "))
+}
+
+// unlike is the way on with a publication that is not what it was. The slot still
+// sends the rows written before and after the change, so what was never sent is
+// known only when the relay has caught up: repaired earlier, those rows would
+// come twice. Before 18 a row written without the publication ends the stream
+// for good, which rebase finds out.
+func (g Guard) unlike(s *event.Saved, f *event.Facts) string {
+	text := g.rebase(s, "--accept-publication", "which goes on from the checkpoint; when the relay has caught up, cdc-relay audit finds the rows (from "+
+		orUnknown(s.CommitTime)+" on) that were never sent, and cdc-relay repair publishes them")
+	if !g.Replay && f.Version < 180000 {
+		text += ". If rebase says that the stream cannot be read any more: cdc-relay slots recreate --pipeline " + g.Pipeline + " --accept-gap"
+	}
+	return text
 }
 
 // fingerprint is one taken apart.

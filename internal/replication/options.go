@@ -2,7 +2,6 @@ package replication
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -171,24 +170,30 @@ func (o Options) dial(ctx context.Context, kind connKind) (*pgconn.PgConn, error
 	return connectPrimary(ctx, cfg)
 }
 
-// connectPrimary prefers the primary where several hosts are named and the
-// connection string does not say which to take. With none it takes any: a
-// server in recovery is a fact to report, not an error.
+// connectPrimary prefers the primary where several hosts are named, or the kind
+// of server that target_session_attrs asks for. With none it takes a server in
+// recovery, whatever was asked for: that there is no primary yet is a fact to
+// report, which makes the relay wait, not an error.
 func connectPrimary(ctx context.Context, cfg *pgconn.Config) (*pgconn.PgConn, error) {
-	if cfg.ValidateConnect != nil || !severalHosts(cfg) {
+	wish := cfg.ValidateConnect
+	if wish == nil && !severalHosts(cfg) {
 		return pgconn.ConnectConfig(ctx, cfg)
 	}
-	primary := cfg.Copy()
-	primary.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
-	pc, err := pgconn.ConnectConfig(ctx, primary)
+	if wish == nil {
+		wish = pgconn.ValidateConnectTargetSessionAttrsPrimary
+	}
+	first := cfg.Copy()
+	first.ValidateConnect = wish
+	pc, err := pgconn.ConnectConfig(ctx, first)
 	if err == nil {
 		return pc, nil
 	}
-	pc, errAny := pgconn.ConnectConfig(ctx, cfg)
-	if errAny != nil {
-		return nil, errors.Join(err, errAny)
+	standby := cfg.Copy()
+	standby.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsStandby
+	if pc, errStandby := pgconn.ConnectConfig(ctx, standby); errStandby == nil {
+		return pc, nil
 	}
-	return pc, nil
+	return nil, err // says of each host why not
 }
 
 func severalHosts(cfg *pgconn.Config) bool {
