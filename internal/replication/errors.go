@@ -118,7 +118,7 @@ func (o Options) undefined(p phase, err error) error {
 func (o Options) publicationGone(err error) error {
 	return fault(err, event.Refuse,
 		fmt.Sprintf("publication %q did not exist when a change behind the slot was written; rows may have been lost", o.Publication),
-		"cdc-relay slots recreate --accept-gap; then compare the outbox table with the topics for the time since")
+		"cdc-relay slots recreate --accept-gap; then cdc-relay audit finds the rows in between, and cdc-relay repair publishes them")
 }
 
 func (o Options) prerequisite(p phase, err error) error {

@@ -1,0 +1,175 @@
+package e2e
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cdc-relay/cdc-relay/test/rig"
+	"github.com/cdc-relay/cdc-relay/test/stack"
+)
+
+// pair is a lab with a primary and a standby, both of which its relay knows.
+type pair struct {
+	*lab
+	standby  *stack.PG
+	database string
+}
+
+// newPair makes a lab of a version, 17 or later, and a standby of its server.
+// params are added to the relay's connection string (&name=value).
+func newPair(t *testing.T, version int, params string, setups ...setup) *pair {
+	t.Helper()
+	// A slot comes in step when the relay confirms a position after the standby
+	// began to: without traffic that is at the next idle checkpoint.
+	often := with(func(c *rig.Config) { c.Extra += "idle_checkpoint: {interval: 500ms}\n" })
+	f := &pair{lab: newLab(t, append(setups, often, ownPostgres(stack.Version(version)))...)}
+	f.database = f.pipeline()
+	f.standby = f.pg.Standby(t)
+	f.change(func(c *rig.Config) {
+		c.Postgres = fmt.Sprintf("postgres://postgres@%s,%s/%s?sslmode=disable%s", f.host(f.pg), f.host(f.standby), f.database, params)
+	})
+	return f
+}
+
+func (f *pair) host(p *stack.PG) string {
+	f.Helper()
+	u, err := url.Parse(p.Info().Address)
+	f.check(err)
+	return u.Host
+}
+
+// set sets a parameter of the primary.
+func (f *pair) set(name, value string) {
+	f.Helper()
+	f.exec(fmt.Sprintf("alter system set %s = '%s'", name, value))
+	f.exec("select pg_reload_conf()")
+	f.until(name+" is "+value, func() bool { return f.ask("select current_setting($1)", name) == value })
+}
+
+// synced waits until the standby has the relay's slot as a promotion keeps it.
+func (f *pair) synced() {
+	f.Helper()
+	since := time.Now()
+	f.check(f.standby.SlotSynced(f.ctx(time.Minute), f.pg, f.slot()))
+	f.Logf("the slot was in step after %s", time.Since(since))
+}
+
+// promoted makes the standby the lab's server.
+func (f *pair) promoted() {
+	f.Helper()
+	f.check(f.standby.Promote())
+	f.pg, f.url = f.standby, f.standby.URL(f.database)
+	f.db = f.pool(f.url)
+	f.check(f.truth.Resolve(f.ctx(time.Minute), f.db))
+}
+
+// The primary dies under load, the standby is promoted: the relay goes on by
+// itself, exactly once, on whatever host is the primary. Until then it waits.
+func TestFailover(t *testing.T) {
+	for version, params := range map[int]string{17: "", 18: "&target_session_attrs=read-write"} {
+		t.Run(fmt.Sprint(version), func(t *testing.T) {
+			f := newPair(t, version, params)
+			// No commit that a service was told of is lost, and no event is
+			// published before the standby has it.
+			f.set("synchronous_standby_names", f.standby.StandbyName())
+			f.set("synchronized_standby_slots", f.standby.StandbyName())
+			r := f.start()
+			f.synced()
+			w := f.traffic("a", 5*time.Millisecond)
+			f.wrote(300)
+			f.check(f.pg.Kill())
+			w.broken()
+			f.check(r.State(f.ctx(time.Minute), f.database, "STANDBY"))
+			if code := f.readyCode(r); code != 200 {
+				t.Errorf("/readyz of a relay that waits for a promotion: %d", code)
+			}
+			second := f.launch("run") // and one that starts now waits too
+			f.check(second.State(f.ctx(time.Minute), f.database, "STANDBY"))
+			second.Kill()
+
+			f.promoted()
+			since := time.Now()
+			f.check(r.State(f.ctx(time.Minute), f.database, "RUNNING"))
+			t.Logf("running %s after the promotion", time.Since(since))
+			w = f.traffic("bb", 5*time.Millisecond)
+			f.wrote(300)
+			w.end()
+			t.Log(f.settled(time.Minute))
+			f.stops(r)
+			if s := f.saved(); s.Timeline != 2 {
+				t.Errorf("checkpoint %+v: want it on timeline 2", s)
+			}
+		})
+	}
+}
+
+// The promoted standby lacks the last transactions, and their events are
+// published: refused with both LSNs. The documented command goes on: what was
+// undone stays in Kafka, what the new timeline has comes exactly once.
+func TestFailoverThatUndoesEvents(t *testing.T) {
+	f := newPair(t, 17, "")
+	r := f.start()
+	f.synced()
+	f.writes("common", 60)
+	f.delivered(f.reader(), 60, time.Minute)
+	f.check(f.standby.CaughtUp(f.ctx(time.Minute), f.pg))
+	f.check(f.standby.CutOff(f.ctx(time.Minute)))
+	f.writes("undone", 40)
+	f.delivered(f.reader(), 100, time.Minute)
+	f.check(f.pg.Kill())
+	f.promoted()
+	before := f.saved()
+	at := strings.Fields(f.ask("select pg_read_file('pg_wal/00000002.history')"))[1]
+	says := []string{"a failover undid events that are published: timeline 1 ended at " + at + " (the server is on timeline 2 now)",
+		"Kafka holds everything up to " + before.Safe.String(), "cdc-relay checkpoint rebase --pipeline " + f.database + " --accept-timeline"}
+	f.gone(r, 3, time.Minute, says...)
+	f.refused(says...)
+	f.writes("waiting", 50)
+
+	f.run("checkpoint", "rebase").exits(2).says("say exactly one of --accept-timeline, --accept-new-cluster, --accept-publication")
+	f.run("checkpoint", "rebase", "--accept-timeline", "--accept-publication").exits(2).says("say exactly one of")
+	f.run("checkpoint", "rebase", "--accept-new-cluster").exits(3).says("there is nothing to accept: the checkpoint belongs to the cluster that is reached now")
+	f.run("checkpoint", "rebase", "--accept-publication").exits(3).says("there is nothing to accept: publication cdc_relay is what it was at the checkpoint")
+	done := f.run("checkpoint", "rebase", "--accept-timeline").exits(0).says("timeline 2 is accepted; it left timeline 1 at "+at,
+		"before: timeline 1, safe "+before.Safe.String(), "now:    timeline 2, safe "+at+", last before "+at, "next: cdc-relay run")
+	t.Log(done)
+	if s := f.saved(); s.Safe.String() != at || s.Timeline != 2 || s.Events != before.Events || s.Safe >= before.Safe {
+		t.Errorf("rebased to %+v", s)
+	}
+	f.run("checkpoint", "rebase", "--accept-timeline").exits(3).says("there is nothing to accept: the server is on timeline 2, and so is the checkpoint")
+
+	r = f.start()
+	f.run("checkpoint", "rebase", "--accept-timeline").exits(3).says("is in use", "stop the relay that streams from it")
+	f.writes("more", 50)
+	t.Log(f.settled(time.Minute))
+	f.stops(r)
+}
+
+// A promoted server without the slot: the rows are in its table, the log is not
+// to be had.
+func TestFailoverWithoutTheSlot(t *testing.T) {
+	f := newPair(t, 17, "")
+	r := f.start()
+	f.synced()
+	f.writes("common", 60)
+	f.delivered(f.reader(), 60, time.Minute)
+	f.check(f.standby.CaughtUp(f.ctx(time.Minute), f.pg))
+	f.check(f.standby.CutOff(f.ctx(time.Minute)))
+	f.writes("undone", 40)
+	f.delivered(f.reader(), 100, time.Minute)
+	f.stops(r)
+	f.check(f.pg.Kill())
+	f.promoted()
+	f.exec("select pg_drop_replication_slot($1)", f.slot())
+	says := []string{"a failover undid events that are published", "slots recreate --pipeline " + f.database + " --accept-gap", "the promoted server does not have slot " + f.slot()}
+	f.refused(says...)
+	f.run("checkpoint", "rebase", "--accept-timeline").exits(3).says(says...)
+	f.run("slots", "recreate", "--accept-gap").exits(0)
+	r = f.start()
+	f.writes("more", 50)
+	f.settled(time.Minute)
+	f.stops(r)
+}
