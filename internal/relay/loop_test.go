@@ -305,6 +305,7 @@ func TestOneCommandFencesNobodyElse(t *testing.T) {
 	for name, do := range map[string]func(*rig) error{
 		"adopt":    func(r *rig) error { _, err := r.p.Adopt(r.t.Context()); return err },
 		"recreate": func(r *rig) error { _, err := r.p.Recreate(r.t.Context(), false); return err },
+		"rebase":   func(r *rig) error { _, err := r.p.Rebase(r.t.Context(), AcceptTimeline); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
