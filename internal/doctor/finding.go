@@ -66,9 +66,9 @@ func text(findings []Finding) string {
 			fmt.Fprintf(&b, "%s\n", orUnknown(scope))
 		}
 		count[f.Level]++
-		fmt.Fprintf(&b, "  %-4s  %-24s %s\n", f.Level, f.Check, f.What)
+		fmt.Fprintf(&b, "  %-4s  %-26s %s\n", f.Level, f.Check, f.What)
 		if f.Do != "" {
-			fmt.Fprintf(&b, "        %-24s next: %s\n", "", f.Do)
+			fmt.Fprintf(&b, "        %-26s next: %s\n", "", f.Do)
 		}
 	}
 	fmt.Fprintf(&b, "%d ok, %d to be warned of, %d failed\n", count[OK], count[Warn], count[Fail])

@@ -48,6 +48,26 @@ func TestFindings(t *testing.T) {
 	golden(t, "testdata/findings.txt", out.String())
 }
 
+// failedOver are the findings about standbys of a primary that has one, s1.
+func failedOver(change func(*scene, *Wants)) []Finding {
+	c := sound()
+	w := wants(c)
+	w.Failover = event.Failover{Known: true, Named: []string{"s1"}, SlotWorker: "yes",
+		Standbys: []event.Replica{{Slot: "s1", Name: "host2", Active: true, Feedback: true, Flush: 0x8000000}}}
+	change(c, &w)
+	return scoped("essays", failover(w.Guard, c.f, w))
+}
+
+// atTheStandby are the findings at that standby.
+func atTheStandby(change func(*scene, *Wants)) []Finding {
+	c := sound()
+	c.f.InRecovery, c.f.Flush, c.f.Slot.Synced, c.f.Slot.ActivePID = true, 0, true, 0
+	w := wants(c)
+	w.Failover = event.Failover{Known: true, SyncSlots: "on", Feedback: true, PrimarySlot: "s1", Received: 0x8000000}
+	change(c, &w)
+	return Postgres(c.f, w)
+}
+
 var findingCases = []struct {
 	name     string
 	worst    Level
@@ -116,6 +136,55 @@ var findingCases = []struct {
 		w := wants(c)
 		w.SynchronousStandbyNames = `"CDC-relay"`
 		return Postgres(c.f, w)
+	}},
+	{"failover in order", OK, func() []Finding { return failedOver(func(*scene, *Wants) {}) }},
+	{"failover: no standby", OK, func() []Finding {
+		return failedOver(func(_ *scene, w *Wants) { w.Failover.Named, w.Failover.Standbys[0].Active = nil, false })
+	}},
+	{"failover: before 17", Warn, func() []Finding { return failedOver(func(c *scene, _ *Wants) { c.f.Version = 160004 }) }},
+	{"failover: no failover slot", Warn, func() []Finding { return failedOver(func(c *scene, _ *Wants) { c.f.Slot.Failover = false }) }},
+	{"failover: standby not named, no worker, no feedback", Warn, func() []Finding {
+		return failedOver(func(_ *scene, w *Wants) {
+			w.Failover.Named, w.Failover.SlotWorker, w.Failover.Standbys[0].Feedback = nil, "no", false
+			w.Failover.Standbys = append(w.Failover.Standbys, event.Replica{Slot: "spare"})
+		})
+	}},
+	{"failover: held back by nobody", Warn, func() []Finding {
+		return failedOver(func(_ *scene, w *Wants) { w.Failover.Named = nil })
+	}},
+	{"failover: a named standby is gone", Fail, func() []Finding {
+		return failedOver(func(_ *scene, w *Wants) {
+			w.Failover.Named = append(w.Failover.Named, "s2", "s3")
+			w.Failover.Standbys = append(w.Failover.Standbys, event.Replica{Slot: "s2"})
+		})
+	}},
+	{"failover: a standby without a slot, a role that may not see", Warn, func() []Finding {
+		return failedOver(func(_ *scene, w *Wants) {
+			w.Failover.SlotWorker = "unknown"
+			w.Failover.Standbys = append(w.Failover.Standbys, event.Replica{Name: "walreceiver", Active: true, Feedback: true})
+		})
+	}},
+	{"failover: the standby is behind what is published", Warn, func() []Finding {
+		return failedOver(func(_ *scene, w *Wants) { w.Failover.Named, w.Failover.Standbys[0].Flush = nil, 0x6FFFF00 })
+	}},
+	{"a standby in order", Warn, func() []Finding { return atTheStandby(func(*scene, *Wants) {}) }},
+	{"a standby before 17", Warn, func() []Finding { return atTheStandby(func(c *scene, _ *Wants) { c.f.Version = 150004 }) }},
+	{"a standby with nothing set", Warn, func() []Finding {
+		return atTheStandby(func(c *scene, w *Wants) {
+			c.f.WALLevel, c.f.Slot = "replica", event.Slot{}
+			w.Failover.SyncSlots, w.Failover.Feedback, w.Failover.PrimarySlot, w.Failover.PrimaryNoDB = "off", false, "", true
+		})
+	}},
+	{"a standby behind what is published", Warn, func() []Finding {
+		return atTheStandby(func(_ *scene, w *Wants) { w.Failover.Received = 0x6FFFF00 })
+	}},
+	{"a standby cut off, its slot not in step yet", Warn, func() []Finding {
+		return atTheStandby(func(c *scene, w *Wants) { w.Failover.ReceiverLost, c.f.Slot.Temporary = true, true })
+	}},
+	{"a standby cut off", Warn, func() []Finding { return atTheStandby(func(_ *scene, w *Wants) { w.Failover.ReceiverLost = true }) }},
+	{"a standby with a slot of its own", Warn, func() []Finding { return atTheStandby(func(c *scene, _ *Wants) { c.f.Slot.Synced = false }) }},
+	{"a standby whose slot is invalidated", Warn, func() []Finding {
+		return atTheStandby(func(c *scene, _ *Wants) { c.f.Slot.Invalid = "rows_removed" })
 	}},
 	{"amazon rds", Fail, func() []Finding {
 		c := sound()

@@ -21,6 +21,8 @@ type Wants struct {
 	// SynchronousStandbyNames is the server's setting; ApplicationName is the
 	// relay's.
 	SynchronousStandbyNames, ApplicationName string
+	// Failover is what the server says about its standbys.
+	Failover event.Failover
 	// MayCreate: the environment lets `run` migrate, so a missing table is made.
 	MayCreate bool
 }
@@ -35,14 +37,16 @@ func Postgres(f event.Facts, w Wants) []Finding {
 	}
 	out := g.Provider.notes(w.Hints)
 	if f.InRecovery {
-		return scoped(g.Pipeline, append(out, Finding{Warn, "", "recovery", "the server is in recovery: a relay here waits for its promotion, and nothing else can be judged",
-			"run doctor against the primary"}))
+		out = append(out, version(f), Finding{Warn, "", "recovery", "the server is in recovery: a relay here waits for its promotion, and only what that depends on can be judged",
+			"run doctor against the primary too"})
+		return scoped(g.Pipeline, append(out, atStandby(g, f, w)...))
 	}
 	out = append(out, version(f))
 	out = append(out, guards(g, f, w)...)
 	out = append(out, capacity(g, f, w)...)
 	out = append(out, standbys(g, w)...)
 	out = append(out, retention(g, f)...)
+	out = append(out, failover(g, f, w)...)
 	out = append(out, extras(f)...)
 	return scoped(g.Pipeline, out)
 }

@@ -61,10 +61,14 @@ func Detect(h Hints) Provider {
 	return SelfHosted
 }
 
+// reloaded are the settings that need no restart.
+var reloaded = map[string]bool{"synchronous_standby_names": true, "max_slot_wal_keep_size": true, "idle_replication_slot_timeout": true,
+	"synchronized_standby_slots": true, "sync_replication_slots": true, "hot_standby_feedback": true, "primary_slot_name": true, "primary_conninfo": true}
+
 // set says how to give a server setting a value.
 func (p Provider) set(name, value string) string {
 	restart := "and restart Postgres"
-	if name == "synchronous_standby_names" || name == "max_slot_wal_keep_size" || name == "idle_replication_slot_timeout" {
+	if reloaded[name] {
 		restart = "and select pg_reload_conf()"
 	}
 	switch p {

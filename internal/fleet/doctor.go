@@ -35,7 +35,7 @@ type capacity map[string]struct{ slots, senders int }
 func (f *Fleet) capacity(ctx context.Context) capacity {
 	need := capacity{}
 	for _, p := range f.Config.Pipelines() {
-		facts, _, err := f.ask(ctx, p)
+		facts, _, _, err := f.ask(ctx, p)
 		if err != nil {
 			continue // said where the pipeline is judged
 		}
@@ -51,18 +51,21 @@ func (f *Fleet) capacity(ctx context.Context) capacity {
 	return need
 }
 
-func (f *Fleet) ask(ctx context.Context, p config.Pipeline) (facts event.Facts, hints replication.Hints, err error) {
+func (f *Fleet) ask(ctx context.Context, p config.Pipeline) (facts event.Facts, hints replication.Hints, standbys event.Failover, err error) {
 	src := replication.New(f.unit(p).source())
 	defer func() { err = errors.Join(err, src.Close(context.WithoutCancel(ctx))) }()
-	if facts, err = src.Look(ctx); err != nil || facts.InRecovery {
-		return facts, hints, err
+	if facts, err = src.Look(ctx); err != nil {
+		return facts, hints, standbys, err
 	}
-	hints, err = src.Hints(ctx)
-	return facts, hints, err
+	if hints, err = src.Hints(ctx); err != nil {
+		return facts, hints, standbys, err
+	}
+	standbys, err = src.Failover(ctx)
+	return facts, hints, standbys, err
 }
 
 func (f *Fleet) postgres(ctx context.Context, p config.Pipeline, saved event.Saved, unknown bool, need capacity) []doctor.Finding {
-	facts, h, err := f.ask(ctx, p)
+	facts, h, standbys, err := f.ask(ctx, p)
 	if err != nil {
 		return []doctor.Finding{{Level: doctor.Fail, Scope: p.Name, Check: "connection", What: err.Error(),
 			Do: "check the URL, pg_hba.conf and the network from this host: psql \"URL\" -c 'select 1'"}}
@@ -74,6 +77,7 @@ func (f *Fleet) postgres(ctx context.Context, p config.Pipeline, saved event.Sav
 		Hints: doctor.Hints{Host: h.Host, Port: h.Port, Settings: h.Settings, Functions: h.Functions, Roles: h.Roles},
 		Saved: saved, SavedUnknown: unknown, NewSlots: n.slots, NewSenders: n.senders,
 		SynchronousStandbyNames: h.SynchronousStandbyNames, ApplicationName: u.source().ApplicationName,
+		Failover:  standbys,
 		MayCreate: f.Config.Environment.MayCreate(),
 	})
 }

@@ -148,6 +148,41 @@ func TestFailoverThatUndoesEvents(t *testing.T) {
 	f.stops(r)
 }
 
+// Doctor says what a failover now would lose, at the primary and at the standby.
+func TestDoctorOfAFailover(t *testing.T) {
+	f := newPair(t, 17, "")
+	two := f.conf
+	at := func(p *stack.PG) { f.change(func(c *rig.Config) { c.Postgres = p.URL(f.database) }) }
+	r := f.start()
+	f.writes("a", 30)
+	f.delivered(f.reader(), 30, time.Minute)
+	f.synced()
+	name := f.standby.StandbyName()
+	f.until("the standby has told its oldest transaction", func() bool {
+		return f.ask("select coalesce(xmin::text, '') from pg_replication_slots where slot_name = $1", name) != ""
+	})
+	f.run("doctor").exits(0).says("it does not name "+name, "ALTER SYSTEM SET synchronized_standby_slots = '"+name+"'", "a standby keeps failover slots in step",
+		"the standbys send it", "a failover now may undo events that are published")
+	f.set("synchronized_standby_slots", name)
+	f.run("doctor").exits(0).says(name+": no event is published before these standbys have its row", "a failover now undoes no published event")
+	at(f.standby)
+	f.check(f.standby.CaughtUp(f.ctx(time.Minute), f.pg))
+	f.run("doctor").exits(0).says("the server is in recovery", f.slot()+" is in step", "a promotion of this server now undoes no published event")
+
+	f.check(f.standby.CutOff(f.ctx(time.Minute)))
+	at(f.pg)
+	f.run("doctor").exits(3).says("it names " + name + ", from which no standby streams: the relay's walsender waits for it")
+	f.set("synchronized_standby_slots", "")
+	f.writes("undone", 30)
+	f.delivered(f.reader(), 60, time.Minute)
+	f.run("doctor").exits(0).says("no standby streams from this server")
+	at(f.standby)
+	f.run("doctor").exits(0).says("a promotion of this server now undoes events that are published: it has the log up to ")
+	f.write(two)
+	f.settled(time.Minute)
+	f.stops(r)
+}
+
 // A promoted server without the slot: the rows are in its table, the log is not
 // to be had.
 func TestFailoverWithoutTheSlot(t *testing.T) {
