@@ -15,64 +15,78 @@ import (
 
 // Doctor asks Postgres, Kafka and the registry for everything a start depends
 // on, and judges it with the guards a start uses. It touches nothing.
+//
+// The slots are read before the checkpoints and the standbys after them, so that
+// a relay at work meanwhile makes no slot look ahead of its checkpoint, and no
+// standby behind it.
 func (f *Fleet) Doctor(ctx context.Context) []doctor.Finding {
+	servers := map[string]server{}
+	for _, p := range f.Config.Pipelines() {
+		servers[p.Name] = f.ask(ctx, p)
+	}
 	facts, saved := f.kafkaFacts(ctx)
 	findings := doctor.Kafka(facts, f.Config.Environment.MayCreate())
 	if f.ids != nil {
 		findings = append(findings, doctor.Registry(f.registryFacts(ctx), f.Config.Environment.MayCreate())...)
 	}
-	need := f.capacity(ctx)
+	need := needed(servers)
 	for _, p := range f.Config.Pipelines() {
 		s, known := saved[p.Name]
-		findings = append(findings, f.postgres(ctx, p, s, !known, need)...)
+		findings = append(findings, f.postgres(ctx, p, servers[p.Name], s, !known, need)...)
 	}
 	return findings
+}
+
+// server is what one pipeline's server said, or why it did not.
+type server struct {
+	facts event.Facts
+	hints replication.Hints
+	err   error
+}
+
+func (f *Fleet) ask(ctx context.Context, p config.Pipeline) (s server) {
+	src := replication.New(f.unit(p).source())
+	defer func() { s.err = errors.Join(s.err, src.Close(context.WithoutCancel(ctx))) }()
+	if s.facts, s.err = src.Look(ctx); s.err == nil {
+		s.hints, s.err = src.Hints(ctx)
+	}
+	return s
 }
 
 // capacity counts the slots the pipelines still lack, per server.
 type capacity map[string]struct{ slots, senders int }
 
-func (f *Fleet) capacity(ctx context.Context) capacity {
+func needed(servers map[string]server) capacity {
 	need := capacity{}
-	for _, p := range f.Config.Pipelines() {
-		facts, _, _, err := f.ask(ctx, p)
-		if err != nil {
+	for _, s := range servers {
+		if s.err != nil {
 			continue // said where the pipeline is judged
 		}
-		n := need[facts.SystemID]
-		if !facts.Slot.Exists {
+		n := need[s.facts.SystemID]
+		if !s.facts.Slot.Exists {
 			n.slots++
 		}
-		if facts.Slot.ActivePID == 0 {
+		if s.facts.Slot.ActivePID == 0 {
 			n.senders++
 		}
-		need[facts.SystemID] = n
+		need[s.facts.SystemID] = n
 	}
 	return need
 }
 
-func (f *Fleet) ask(ctx context.Context, p config.Pipeline) (facts event.Facts, hints replication.Hints, standbys event.Failover, err error) {
-	src := replication.New(f.unit(p).source())
-	defer func() { err = errors.Join(err, src.Close(context.WithoutCancel(ctx))) }()
-	if facts, err = src.Look(ctx); err != nil {
-		return facts, hints, standbys, err
+func (f *Fleet) postgres(ctx context.Context, p config.Pipeline, s server, saved event.Saved, unknown bool, need capacity) []doctor.Finding {
+	var standbys event.Failover
+	err := s.err
+	if err == nil {
+		standbys, err = f.standbys(ctx, p)
 	}
-	if hints, err = src.Hints(ctx); err != nil {
-		return facts, hints, standbys, err
-	}
-	standbys, err = src.Failover(ctx)
-	return facts, hints, standbys, err
-}
-
-func (f *Fleet) postgres(ctx context.Context, p config.Pipeline, saved event.Saved, unknown bool, need capacity) []doctor.Finding {
-	facts, h, standbys, err := f.ask(ctx, p)
 	if err != nil {
 		return []doctor.Finding{{Level: doctor.Fail, Scope: p.Name, Check: "connection", What: err.Error(),
 			Do: "check the URL, pg_hba.conf and the network from this host: psql \"URL\" -c 'select 1'"}}
 	}
-	u := f.unit(p)
-	n := need[facts.SystemID]
-	return doctor.Postgres(facts, doctor.Wants{
+	u, h := f.unit(p), s.hints
+	n := need[s.facts.SystemID]
+	return doctor.Postgres(s.facts, doctor.Wants{
 		Guard: doctor.Guard{Pipeline: p.Name, Slot: p.Slot, Publication: p.Publication, Options: u.source().Fingerprint()},
 		Hints: doctor.Hints{Host: h.Host, Port: h.Port, Settings: h.Settings, Functions: h.Functions, Roles: h.Roles},
 		Saved: saved, SavedUnknown: unknown, NewSlots: n.slots, NewSenders: n.senders,
@@ -80,6 +94,12 @@ func (f *Fleet) postgres(ctx context.Context, p config.Pipeline, saved event.Sav
 		Failover:  standbys,
 		MayCreate: f.Config.Environment.MayCreate(),
 	})
+}
+
+func (f *Fleet) standbys(ctx context.Context, p config.Pipeline) (o event.Failover, err error) {
+	src := replication.New(f.unit(p).source())
+	defer func() { err = errors.Join(err, src.Close(context.WithoutCancel(ctx))) }()
+	return src.Failover(ctx)
 }
 
 // kafkaFacts asks the cluster, and for every pipeline's checkpoint where that

@@ -183,6 +183,21 @@ func TestDoctorOfAFailover(t *testing.T) {
 	f.stops(r)
 }
 
+// Doctor may run beside a relay at work: it never takes the slot for ahead of a
+// checkpoint it read earlier.
+func TestDoctorBesideARelayAtWork(t *testing.T) {
+	l := newLab(t)
+	r := l.start()
+	w := l.traffic("a", time.Millisecond)
+	for range 5 {
+		l.wrote(20)
+		l.run("doctor").exits(0)
+	}
+	w.end()
+	l.settled(time.Minute)
+	l.stops(r)
+}
+
 // A promoted server without the slot: the rows are in its table, the log is not
 // to be had.
 func TestFailoverWithoutTheSlot(t *testing.T) {
