@@ -70,6 +70,7 @@ type Pipeline struct {
 	seenOurs bool                        // Guards.Foreign has passed once: a standby need not ask Kafka while the slot is held
 	fenced   int                         // in a row
 	restarts int                         // in a row
+	waits    string                      // what it waits for, as it was logged
 }
 
 // Run runs the pipeline until ctx is done (nil: what was in flight was
@@ -132,6 +133,7 @@ func (p *Pipeline) once(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	p.waits = ""
 	p.say(Running, nil)
 	return p.stream(ctx, saved)
 }
@@ -163,6 +165,10 @@ func (p *Pipeline) final(err *error) bool {
 func (p *Pipeline) pause(err error) time.Duration {
 	if event.VerdictOf(err) == event.Standby {
 		p.say(Waiting, err)
+		if why := err.Error(); why != p.waits { // once, however long it takes
+			p.waits = why
+			p.Log.Info("waiting", "why", err)
+		}
 		return standbyEvery
 	}
 	p.say(Recovering, err)
