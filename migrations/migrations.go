@@ -41,6 +41,9 @@ const lockKey int64 = 0x6364637265_6c6179
 // or of a service's transaction on the table) before it gives up.
 const lockTimeout = "15s"
 
+// connectTimeout is how long one host is waited for.
+const connectTimeout = 10 * time.Second
+
 // Step is one migration.
 type Step struct {
 	Version int64
@@ -189,6 +192,12 @@ func open(url string) (*sql.DB, *notices, error) {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the Postgres URL: %w", err) // pgx leaves the password out
+	}
+	if len(cfg.Fallbacks) > 0 && cfg.ValidateConnect == nil { // several hosts: a standby cannot be migrated
+		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = connectTimeout // of a host that answers nothing, before the next is tried
 	}
 	said := &notices{}
 	cfg.OnNotice = said.add

@@ -170,41 +170,6 @@ func (o Options) dial(ctx context.Context, kind connKind) (*pgconn.PgConn, error
 	return connectPrimary(ctx, cfg)
 }
 
-// connectPrimary prefers the primary where several hosts are named, or the kind
-// of server that target_session_attrs asks for. With none it takes a server in
-// recovery, whatever was asked for: that there is no primary yet is a fact to
-// report, which makes the relay wait, not an error.
-func connectPrimary(ctx context.Context, cfg *pgconn.Config) (*pgconn.PgConn, error) {
-	wish := cfg.ValidateConnect
-	if wish == nil && !severalHosts(cfg) {
-		return pgconn.ConnectConfig(ctx, cfg)
-	}
-	if wish == nil {
-		wish = pgconn.ValidateConnectTargetSessionAttrsPrimary
-	}
-	first := cfg.Copy()
-	first.ValidateConnect = wish
-	pc, err := pgconn.ConnectConfig(ctx, first)
-	if err == nil {
-		return pc, nil
-	}
-	standby := cfg.Copy()
-	standby.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsStandby
-	if pc, errStandby := pgconn.ConnectConfig(ctx, standby); errStandby == nil {
-		return pc, nil
-	}
-	return nil, err // says of each host why not
-}
-
-func severalHosts(cfg *pgconn.Config) bool {
-	for _, f := range cfg.Fallbacks { // sslmode=prefer adds the same host again
-		if f.Host != cfg.Host || f.Port != cfg.Port {
-			return true
-		}
-	}
-	return false
-}
-
 // splitTable cuts schema.table at the first dot.
 func splitTable(name string) (schema, table string) {
 	schema, table, _ = strings.Cut(name, ".")
