@@ -140,6 +140,7 @@ func (l *lab) move(pg *stack.PG) error {
 	l.conf.Postgres = l.url
 	l.watch.mu.Lock()
 	l.watch.url = l.url
+	l.judged.samples = len(l.watch.samples) // those since leave were of the server that was left
 	l.watch.mu.Unlock()
 	return errors.Join(err, l.configure(""), l.makeTruth())
 }

@@ -110,6 +110,7 @@ func (w *watch) note(r *kgo.Record, now time.Time) {
 // sample looks at the slot; a server that is down has none.
 func (w *watch) sample(ctx context.Context) {
 	var conn *pgx.Conn
+	of := "" // the server of conn
 	defer func() {
 		if conn != nil {
 			_ = conn.Close(context.WithoutCancel(ctx)) // the server may be gone
@@ -124,20 +125,25 @@ func (w *watch) sample(ctx context.Context) {
 		case <-tick.C:
 		}
 		bound, cancel := context.WithTimeout(ctx, time.Second)
+		w.mu.Lock()
+		url := w.url
+		w.mu.Unlock()
+		if conn != nil && of != url { // the pipeline lives on another server now
+			_ = conn.Close(bound) // of the server that was left
+			conn = nil
+		}
 		if conn == nil || conn.IsClosed() {
-			w.mu.Lock()
-			url := w.url
-			w.mu.Unlock()
+			of = url
 			conn, _ = pgx.Connect(bound, url) // tried again at the next tick
 		}
 		if conn != nil {
-			w.sampled(bound, conn)
+			w.sampled(bound, conn, of)
 		}
 		cancel()
 	}
 }
 
-func (w *watch) sampled(ctx context.Context, conn *pgx.Conn) {
+func (w *watch) sampled(ctx context.Context, conn *pgx.Conn, of string) {
 	s := Sample{At: time.Now()}
 	var text *string
 	err := conn.QueryRow(ctx, "select max(confirmed_flush_lsn)::text from pg_replication_slots where slot_name = $1", w.l.slot).Scan(&text)
@@ -148,8 +154,10 @@ func (w *watch) sampled(ctx context.Context, conn *pgx.Conn) {
 		return
 	}
 	w.mu.Lock()
-	w.samples = append(w.samples, s)
-	w.mu.Unlock()
+	defer w.mu.Unlock()
+	if w.url == of {
+		w.samples = append(w.samples, s)
+	}
 }
 
 // until waits for ok, which is asked under the lock whenever something came.
