@@ -248,7 +248,7 @@ func (r *Runner) Mutants(ctx context.Context, name *regexp.Regexp, path string) 
 // hunt runs the mutant's cells until one fails, and returns its name.
 func (r *Runner) hunt(ctx context.Context, w *World, m *Mutant, cells []Cell) (string, error) {
 	if len(m.edits) > 0 {
-		binary, err := m.build(ctx, filepath.Join(filepath.Dir(r.Binary), "mutants"))
+		binary, err := m.build(ctx, filepath.Join(filepath.Dir(r.Binary), "_mutants"))
 		if err != nil {
 			return "", err
 		}
