@@ -42,6 +42,10 @@ type relay struct {
 // launch starts a relay whose points are armed from its first step on, and
 // waits for nothing. args are those of the command line behind -c.
 func (l *lab) launch(args []string, arms ...arm) (*relay, error) {
+	return l.start(l.w.Binary, args, arms)
+}
+
+func (l *lab) start(binary string, args []string, arms []arm) (*relay, error) {
 	l.launched++
 	path := filepath.Join(l.short, fmt.Sprint(l.launched))
 	trap, err := net.Listen("unix", path)
@@ -54,7 +58,7 @@ func (l *lab) launch(args []string, arms ...arm) (*relay, error) {
 	}
 	r := &relay{l: l, log: log, trap: trap, at: make(chan crash.Name, 64), ready: make(chan struct{})}
 	go r.answer(arms)
-	r.Relay, err = rig.Start(l.w.Binary, []string{crashVariable + "=" + path}, log, append([]string{"-c", l.config}, args...)...)
+	r.Relay, err = rig.Start(binary, []string{crashVariable + "=" + path}, log, append([]string{"-c", l.config}, args...)...)
 	if err != nil {
 		return nil, errors.Join(err, trap.Close(), log.Close())
 	}

@@ -112,7 +112,7 @@ func lateZombie(l *lab, id int, at crash.Name) error {
 		return err
 	}
 	// The first transaction after a start uses id 0.
-	first, err := l.launch([]string{"run"}, arm{crash.TxnRecords, id + 1})
+	first, err := l.start(l.w.Older, []string{"run"}, []arm{{crash.TxnRecords, id + 1}})
 	if err != nil {
 		return err
 	}

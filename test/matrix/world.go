@@ -29,6 +29,7 @@ const (
 type World struct {
 	Kind     Kind
 	Binary   string // the relay, built with the tag crashpoints
+	Older    string // the relay that is left behind by its successor; the same, but for mutants
 	PG       *stack.PG
 	Kafka    *stack.Kafka
 	Registry string // of the stack
@@ -42,7 +43,7 @@ type World struct {
 
 // NewWorld starts the parts of a world.
 func NewWorld(ctx context.Context, s *stack.Stack, kind Kind, binary, registry string) (_ *World, err error) {
-	w := &World{Kind: kind, Binary: binary, Registry: registry, stack: s}
+	w := &World{Kind: kind, Binary: binary, Older: binary, Registry: registry, stack: s}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("make a world (%s): %w", kind, err), w.Close())
