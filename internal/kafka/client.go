@@ -21,6 +21,7 @@ type Client struct {
 	producer *ck.Producer
 	admin    *ck.AdminClient
 	drained  *Drain
+	readers  sync.WaitGroup // that are being closed
 }
 
 // Open makes a Client. It starts the library's threads; brokers are reached at
@@ -46,6 +47,7 @@ func (c *Client) Close() {
 	c.admin.Close()
 	c.producer.Close()
 	c.drained.Wait()
+	c.readers.Wait()
 }
 
 // Hint is what the client last reported on its own (a refused connection, say).

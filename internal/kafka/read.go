@@ -63,7 +63,7 @@ func (c *Client) ReadLast(ctx context.Context, q Query) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	defer r.close()
+	defer c.readers.Go(r.close) // takes up to 100 ms, and nothing waits for it but Close
 	return r.last(ctx)
 }
 

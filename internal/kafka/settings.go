@@ -230,8 +230,16 @@ func (s *Settings) base() *ck.ConfigMap {
 	setDefault(m, "compression.type", "lz4")
 	setDefault(m, "linger.ms", "5")
 	setDefault(m, "enable.metrics.push", "false")
-	if _, ok := s.props["reconnect.backoff.ms"]; !ok {
+	_, first := s.props["reconnect.backoff.ms"]
+	_, most := s.props["reconnect.backoff.max.ms"]
+	if !first {
 		setDefault(m, "reconnect.backoff.max.ms", "500") // default 10 s: an outage would outlast the broker's
+	}
+	if !first && !most {
+		// The library opens a connection at most every half of this, also the
+		// second of a new client, which is the one it works with: at the default
+		// of 100 ms every client is 50 ms late.
+		set(m, "reconnect.backoff.ms", "20")
 	}
 	return m
 }

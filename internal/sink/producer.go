@@ -48,6 +48,20 @@ func closeAll(ps []*producer) {
 	wg.Wait()
 }
 
+// connect waits, for a moment, until the library has a connection to a broker
+// it knows by number. Before that it changes from the bootstrap address to the
+// broker behind it, and init, which looks for its coordinator meanwhile, finds
+// nobody in every fifth start and asks again half a second later (2.15.1). A
+// failure is left to init, which waits longer and says more.
+func (p *producer) connect(ctx context.Context, topic string) {
+	for range 3 {
+		m, err := p.p.GetMetadata(&topic, false, int(slice.Milliseconds()))
+		if ctx.Err() != nil || err == nil && m.OriginatingBroker.ID >= 0 { // below 0: by the bootstrap address
+			return
+		}
+	}
+}
+
 func (p *producer) init(ctx context.Context) error { return patiently(ctx, p.p.InitTransactions) }
 
 // begin starts a transaction on the client; no broker is asked.

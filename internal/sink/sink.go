@@ -147,6 +147,7 @@ func (s *Sink) fenceOne(ctx context.Context, i int) (*producer, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.connect(ctx, s.opt.CheckpointTopic)
 	if err := p.init(ctx); err != nil {
 		err = s.fault(p, err, "initialise transactions")
 		p.close()
