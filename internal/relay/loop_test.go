@@ -29,15 +29,17 @@ type rig struct {
 	rows   []event.Position
 	status []event.LSN
 
-	msgs   chan event.Msg
-	woken  chan struct{}
-	facts  event.Facts
-	commit func(context.Context, *event.Batch) error // before the batch lands
-	watch  chan error
-	opened func() // each Take
-	fence  func() // each Fence
-	beats  int
-	broken error // of Next
+	msgs    chan event.Msg
+	woken   chan struct{}
+	facts   event.Facts
+	commit  func(context.Context, *event.Batch) error // before the batch lands
+	watch   chan error
+	opened  func() // each Take
+	fence   func() // each Fence
+	beats   int
+	asked   int   // whether the slot is taken
+	unasked error // the answer to that
+	broken  error // of Next
 }
 
 func newRig(t *testing.T) *rig {
@@ -92,6 +94,11 @@ func (f *fakeSource) Look(context.Context) (facts event.Facts, err error) {
 	return facts, nil
 }
 
+func (f *fakeSource) Taken(context.Context) (taken bool, err error) {
+	f.rig().note(func() { f.asked++; taken = f.facts.Slot.ActivePID != 0 })
+	return taken, f.unasked
+}
+
 func (f *fakeSource) Watch(ctx context.Context) (event.Facts, error) {
 	select {
 	case err := <-f.watch:
@@ -118,6 +125,9 @@ func (f *fakeSource) DropSlot(context.Context, string) error {
 }
 
 func (f *fakeSource) Take(context.Context) error {
+	if f.facts.Slot.ActivePID != 0 { // as the server says it
+		return held(f.facts)
+	}
 	f.rig().call("take")
 	if f.opened != nil {
 		f.opened()

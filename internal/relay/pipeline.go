@@ -27,7 +27,6 @@ const (
 
 // Waits between attempts, and the bounds of an orderly end.
 const (
-	standbyEvery = time.Second
 	backoffFirst = 100 * time.Millisecond
 	backoffMost  = 10 * time.Second
 	drainWithin  = 10 * time.Second // SIGTERM: finish the commit in flight, or leave it
@@ -92,7 +91,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 			return err
 		}
 		crash.Point(crash.RecoverClosed)
-		if !p.wait(ctx, p.pause(err)) {
+		if !p.again(ctx, err) {
 			p.say(Stopped, nil)
 			return nil
 		}
@@ -161,16 +160,16 @@ func (p *Pipeline) final(err *error) bool {
 	return false
 }
 
+// again waits until the next start is due; false: ctx was done before.
+func (p *Pipeline) again(ctx context.Context, err error) bool {
+	if event.VerdictOf(err) == event.Standby {
+		return p.standBy(ctx, err)
+	}
+	return p.wait(ctx, p.pause(err))
+}
+
 // pause says how long to wait before the next start, and tells why.
 func (p *Pipeline) pause(err error) time.Duration {
-	if event.VerdictOf(err) == event.Standby {
-		p.say(Waiting, err)
-		if why := err.Error(); why != p.waits { // once, however long it takes
-			p.waits = why
-			p.Log.Info("waiting", "why", err)
-		}
-		return standbyEvery
-	}
 	p.say(Recovering, err)
 	d := min(backoffFirst<<min(p.restarts, 10), backoffMost)
 	p.restarts++

@@ -16,6 +16,9 @@ type Source interface {
 	// Watch waits a while (10 s), or until the server ends the connection
 	// (event.ErrShutdown), and then looks.
 	Watch(ctx context.Context) (event.Facts, error)
+	// Taken reports, by one cheap statement, whether a process holds the slot
+	// of a server that is not in recovery.
+	Taken(ctx context.Context) (bool, error)
 	// LockFirst takes the advisory lock of a first start; unlock gives it back.
 	// Held by another process: a Fault with the verdict Standby.
 	LockFirst(ctx context.Context) (unlock func(), err error)

@@ -149,7 +149,7 @@ func (p *Pipeline) recreatable(old event.Saved, facts event.Facts, foreign bool)
 	return p.Guards.Foreign(old, facts)
 }
 
-// release closes both ends of a one-shot command.
+// release closes both ends of what does not stream: a one-shot command, a standby.
 func (p *Pipeline) release(ctx context.Context) {
 	c, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
 	defer cancel()

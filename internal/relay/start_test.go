@@ -46,7 +46,7 @@ func TestFirstStartWaitsForASlotInTheMaking(t *testing.T) {
 		r.saved = event.Saved{V: 1, State: event.StateCreating, Safe: 60}
 		r.facts.Slot = event.Slot{Name: "s", Exists: true, ActivePID: 7}
 		err := r.play(t, func() {
-			pass(5 * standbyEvery)
+			pass(5 * lookEvery)
 			synctest.Wait()
 			r.note(func() {
 				if got := r.states[len(r.states)-1]; got != Waiting {
@@ -57,7 +57,7 @@ func TestFirstStartWaitsForASlotInTheMaking(t *testing.T) {
 				}
 				r.facts.Slot.ActivePID, r.facts.Slot.ConfirmedFlush = 0, 70
 			})
-			pass(5 * standbyEvery)
+			pass(5 * lookEvery)
 			synctest.Wait()
 			r.note(func() {
 				if got := r.states[len(r.states)-1]; got != Running {

@@ -195,6 +195,21 @@ func (s *Source) Watch(ctx context.Context) (event.Facts, error) {
 	return event.Facts{}, s.opts.wrap(phaseRead, err)
 }
 
+const takenSQL = `select (not pg_is_in_recovery()
+  and exists (select 1 from pg_replication_slots where slot_name = $1 and active_pid is not null))::text`
+
+// Taken reports whether a process holds the slot. It is cheap enough to be
+// asked several times a second, for ever. A server in recovery is no answer:
+// where several hosts are named, another one may have been promoted.
+func (s *Source) Taken(ctx context.Context) (taken bool, err error) {
+	err = s.sql.do(ctx, func(ctx context.Context, pc *pgconn.PgConn) error {
+		row, err := queryRow(ctx, pc, takenSQL, s.opts.Slot)
+		taken = err == nil && string(row[0]) == "true"
+		return err
+	})
+	return taken, s.opts.wrap(phaseRead, err)
+}
+
 const aliveSQL = `select (exists (select 1 from pg_stat_replication where pid = $1::int)
   and exists (select 1 from pg_replication_slots where slot_name = $2 and active_pid = $1::int))::text`
 

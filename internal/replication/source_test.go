@@ -141,3 +141,30 @@ func TestPartitionsComeAsTheirRoot(t *testing.T) {
 		}
 	})
 }
+
+// What a standby asks: over one connection, for as long as it takes, also while
+// the slot comes and goes.
+func TestTaken(t *testing.T) {
+	t.Parallel()
+	everyVersion(t, []int{14, 18}, func(t *testing.T, pg *stack.PG) {
+		_, o := pipe(t, pg)
+		standby := source(t, o)
+		want := func(taken bool) {
+			t.Helper()
+			if got, err := standby.Taken(within(t)); err != nil || got != taken {
+				t.Errorf("taken %v, %v; want %v", got, err, taken)
+			}
+		}
+		want(false)
+		s := take(t, o)
+		want(true)
+		if err := s.Close(within(t)); err != nil {
+			t.Fatal(err)
+		}
+		want(false)
+		if err := s.DropSlot(within(t), o.Slot); err != nil {
+			t.Fatal(err)
+		}
+		want(false)
+	})
+}
