@@ -203,6 +203,8 @@ func (m *takeoverTimes) note(l *lab, kind string, took time.Duration) {
 	m.all[kind] = append(m.all[kind], took)
 }
 
+func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
+
 // write writes build/takeover.json: for each kind the least, the middle and the
 // greatest, in seconds.
 func (m *takeoverTimes) write(t *testing.T) {
@@ -214,7 +216,7 @@ func (m *takeoverTimes) write(t *testing.T) {
 	out := map[string]span{}
 	for kind, all := range m.all {
 		slices.Sort(all)
-		s := span{all[0].Seconds(), all[len(all)/2].Seconds(), all[len(all)-1].Seconds()}
+		s := span{seconds(all[0]), seconds(all[len(all)/2]), seconds(all[len(all)-1])}
 		out[kind] = s
 		t.Logf("%-8s  min %.2f s  median %.2f s  max %.2f s  (%d)", kind, s.Min, s.Median, s.Max, len(all))
 	}
