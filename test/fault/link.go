@@ -27,7 +27,7 @@ type link struct {
 	ended  chan struct{}
 
 	mu     sync.Mutex
-	server *net.TCPConn      // nil until dialled
+	server *net.TCPConn      // nil until connected
 	shut   chan struct{}     // not nil: frozen; closed by thaw
 	gone   bool              // vanished
 	over   bool              // ended
@@ -178,10 +178,14 @@ func (l *link) freeze() {
 	}
 	l.deadline(past)
 	l.mu.Unlock()
-	for _, m := range []*sync.Mutex{&l.up, &l.down} {
-		m.Lock()
-		m.Unlock() //nolint:staticcheck // an empty section: it waits for the write in progress
-	}
+	await(&l.up)
+	await(&l.down)
+}
+
+// await waits for the write in progress.
+func await(writing *sync.Mutex) {
+	writing.Lock()
+	defer writing.Unlock()
 }
 
 func (l *link) thaw() {
