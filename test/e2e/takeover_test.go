@@ -20,8 +20,10 @@ import (
 
 var takeovers = flag.Int("takeovers", 0, "measure so many takeovers of each kind and write build/takeover.json; 0: test them once")
 
-// What is promised on a quiet machine (docs/adr/0010-takeover.md). A test that
-// runs beside others demands three times that; `make takeover` measures.
+// What is promised on a quiet machine (docs/adr/0010-takeover.md). `make
+// takeover` demands it; a test that runs beside others leaves room for them.
+const takeoverRoom = 10 * time.Second
+
 var takeoverWithin = map[string]time.Duration{
 	"sigterm": time.Second, "sigkill": 3 * time.Second, "vanished": 15 * time.Second,
 }
@@ -195,8 +197,12 @@ type takeoverTimes struct {
 func (m *takeoverTimes) note(l *lab, kind string, took time.Duration) {
 	l.Helper()
 	l.Logf("takeover, %s: %.2f s", kind, took.Seconds())
-	if bound := 3 * takeoverWithin[kind]; took > bound {
-		l.Errorf("takeover, %s: %s, more than three times the %s promised", kind, took, takeoverWithin[kind])
+	bound := takeoverWithin[kind]
+	if *takeovers == 0 {
+		bound += takeoverRoom
+	}
+	if took > bound {
+		l.Errorf("takeover, %s: %s, more than %s", kind, took, bound)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
