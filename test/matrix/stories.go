@@ -8,22 +8,17 @@ import (
 	"time"
 
 	"github.com/cdc-relay/cdc-relay/internal/crash"
+	"github.com/cdc-relay/cdc-relay/test/fault"
 	"github.com/cdc-relay/cdc-relay/test/rig"
 )
 
-// API keys of Kafka's protocol (https://kafka.apache.org/protocol).
-const (
-	produce          int16 = 0
-	initProducerID   int16 = 22
-	addPartitions    int16 = 24
-	endTxn           int16 = 26
-	answersSwallowed       = 3 // cells per key: another number of the request each
-)
+// answersSwallowed are the cells per kind of request: another number of it each.
+const answersSwallowed = 3
 
 // stories are cells that are not a pair of a point and a fault.
 func stories() []Cell {
 	var out []Cell
-	for name, key := range map[string]int16{"produce": produce, "init-producer-id": initProducerID, "add-partitions": addPartitions, "end-txn": endTxn} {
+	for name, key := range map[string]int16{"produce": fault.Produce, "init-producer-id": fault.InitProducerID, "add-partitions": fault.AddPartitionsToTxn, "end-txn": fault.EndTxn} {
 		for n := range answersSwallowed {
 			out = append(out, Cell{Name: fmt.Sprintf("answer-lost/%s/%d", name, n+1), Kind: Single, proxied: true, story: func(l *lab) error { return answerLost(l, key, n+1, false) }})
 		}
@@ -35,7 +30,7 @@ func stories() []Cell {
 		out = append(out, Cell{Name: fmt.Sprintf("commit-under-way/id-%d/kill-relay", id), Kind: Single, proxied: true, story: func(l *lab) error { return commitUnderWay(l, id) }})
 	}
 	out = append(out,
-		Cell{Name: "answer-lost/end-txn/kill-relay", Kind: Single, proxied: true, story: func(l *lab) error { return answerLost(l, endTxn, 2, true) }},
+		Cell{Name: "answer-lost/end-txn/kill-relay", Kind: Single, proxied: true, story: func(l *lab) error { return answerLost(l, fault.EndTxn, 2, true) }},
 		Cell{Name: "twins/copied-slot", Kind: Single, Fast: true, story: copiedSlot},
 		Cell{Name: "twins/two-first-starts", Kind: Single, story: twoFirstStarts},
 		Cell{Name: "registry/5xx-at-restart", Kind: Single, story: registryDown},
@@ -68,7 +63,7 @@ func (l *lab) streaming() (*relay, error) {
 func answerLost(l *lab, key int16, n int, kill bool) error {
 	var r *relay
 	var err error
-	if key == initProducerID {
+	if key == fault.InitProducerID {
 		if err = l.made(); err != nil { // only a start sends it
 			return err
 		}
@@ -147,7 +142,7 @@ func commitUnderWay(l *lab, id int) error {
 	if err != nil {
 		return err
 	}
-	reached, release := l.w.Kafka.Proxies()[0].HoldRequest(endTxn, 3+id)
+	reached, release := l.w.Kafka.Proxies()[0].HoldRequest(fault.EndTxn, 3+id)
 	defer release()
 	select {
 	case <-reached:
