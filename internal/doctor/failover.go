@@ -152,7 +152,7 @@ func atStandby(g Guard, f event.Facts, w Wants) []Finding {
 		want("primary_conninfo", false, "it has no dbname: slots that are kept in step need one", "… dbname=postgres")
 	}
 	there := slotHere(g, f)
-	return append(out, there, promotion(g, f, w, there.Level == OK))
+	return append(out, there, promotion(g, w, there.Level == OK))
 }
 
 func orSome(s, otherwise string) string {
@@ -180,7 +180,7 @@ func slotHere(g Guard, f event.Facts) Finding {
 }
 
 // promotion is the sentence of a standby.
-func promotion(g Guard, f event.Facts, w Wants, slot bool) Finding {
+func promotion(g Guard, w Wants, slot bool) Finding {
 	const name = "failover"
 	received, safe := w.Failover.Received, w.Saved.Safe
 	switch {

@@ -10,7 +10,8 @@ func unknownSlot(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
 	if s.Exists() || !f.Slot.Exists {
 		return nil
 	}
-	return g.refuse(g.adopt()+", which goes on from the slot's position; or, to have a new slot, drop it (select pg_drop_replication_slot("+literal(f.Slot.Name)+")) and start again",
+	return g.refuse("if the relay or the pipeline had another name: cdc-relay checkpoint rename OLDNAME/OLDPIPELINE --pipeline "+g.Pipeline+"; else "+
+		g.adopt()+", which goes on from the slot's position; or, to have a new slot, drop it (select pg_drop_replication_slot("+literal(f.Slot.Name)+")) and start again",
 		"slot %s exists (confirmed_flush %s), but there is no checkpoint in Kafka: from where to go on is not known", f.Slot.Name, f.Slot.ConfirmedFlush)
 }
 

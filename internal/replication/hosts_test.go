@@ -96,7 +96,7 @@ func TestHosts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer pc.Close(ctx) //nolint:errcheck // only looked at
+			defer pc.Close(ctx)
 			if got := pc.Conn().RemoteAddr().String(); got != c.want {
 				t.Errorf("connected to %s, want %s", got, c.want)
 			}

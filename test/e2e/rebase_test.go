@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -119,6 +120,60 @@ func (l *lab) copied(from, to string) {
 	l.must(a.PgConn().CopyTo(l.ctx(time.Minute), &rows, "copy (select * from cdc_relay.outbox) to stdout"))
 	l.must(b.PgConn().CopyFrom(l.ctx(time.Minute), &rows, "copy cdc_relay.outbox from stdin"))
 	l.must(b.Exec(l.ctx(time.Minute), createPublication))
+}
+
+// A real pg_upgrade, which makes another system id and takes no slot along
+// before 17: accepted, the pipeline goes on from a new slot.
+func TestAcceptUpgradedCluster(t *testing.T) {
+	l := newLab(t, ownPostgres())
+	bin := l.pg.BinDir()
+	if bin == "" || !there(filepath.Join(bin, "pg_upgrade")) {
+		t.Skip("this PostgreSQL has no pg_upgrade")
+	}
+	r := l.start()
+	l.writes("a", 60)
+	l.delivered(l.reader(), 60, time.Minute)
+	l.stops(r)
+	before := l.saved()
+	to, name := stack.NewPostgres(t), l.pipeline()
+	l.exec("select pg_drop_replication_slot($1)", before.Slot) // pg_upgrade wants none
+	l.db.Close()
+	l.check(l.pg.Stop("fast"))
+	l.check(to.Stop("fast"))
+	l.upgrade(l.pg, to)
+	l.check(to.Start())
+	l.pg, l.url = to, to.URL(name)
+	l.db = l.pool(l.url)
+	l.change(func(c *rig.Config) { c.Postgres = l.url })
+
+	l.refused("system id "+before.SystemID, "--accept-new-cluster")
+	l.run("checkpoint", "rebase", "--accept-new-cluster").exits(0).says("is accepted in place of "+before.SystemID, "a new slot")
+	for _, service := range []string{"b1", "c22"} {
+		r = l.start()
+		l.writes(service, 40)
+		l.settled(time.Minute)
+		l.stops(r)
+	}
+}
+
+// upgrade runs pg_upgrade, as the user the servers run as: it refuses root.
+func (l *lab) upgrade(from, to *stack.PG) {
+	l.Helper()
+	owner, err := os.Stat(from.DataDir())
+	l.check(err)
+	dir, err := os.MkdirTemp("/tmp", "cdc-relay-upgrade-") // which that user may enter
+	l.check(err)
+	l.Cleanup(func() { l.check(os.RemoveAll(dir)) })
+	cmd := exec.CommandContext(l.ctx(2*time.Minute), filepath.Join(from.BinDir(), "pg_upgrade"),
+		"-b", from.BinDir(), "-B", to.BinDir(), "-d", from.DataDir(), "-D", to.DataDir(), "-U", "postgres", "-s", dir)
+	cmd.Dir = dir
+	if user := owner.Sys().(*syscall.Stat_t); os.Geteuid() == 0 {
+		l.check(os.Chown(dir, int(user.Uid), int(user.Gid)))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user.Uid, Gid: user.Gid}}
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		l.Fatalf("pg_upgrade: %v\n%s", err, out)
+	}
 }
 
 // The publication's table was taken out and put back: refused until it is

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -34,7 +35,7 @@ func TestRename(t *testing.T) {
 	l.renamed(l.name + "x")
 	l.run("checkpoint", "rename", former).exits(3).says("is in use", "stop the relay that streams from it")
 	l.stops(r)
-	l.refused("there is no checkpoint in Kafka") // under the new name
+	l.refused("there is no checkpoint in Kafka", "if the relay or the pipeline had another name: cdc-relay checkpoint rename")
 	before = l.checkpoint(old)
 	l.run("checkpoint", "rename", "nobody/"+l.pipeline()).exits(3).says("there is no checkpoint of nobody/"+l.pipeline(), "checkpoint show")
 	l.run("checkpoint", "rename", "nobody").exits(2).says("write the former NAME/PIPELINE")
@@ -58,6 +59,32 @@ func TestRename(t *testing.T) {
 	l.writes("ccc", 20)
 	l.renamed(l.name + "x")
 	r = l.start()
+	l.settled(time.Minute)
+	l.stops(r)
+}
+
+// A pipeline gets another name within its relay: its database is known under
+// another key in the configuration.
+func TestRenamePipeline(t *testing.T) {
+	l := newLab(t)
+	databases := func(name string) func(*rig.Config) {
+		slot := "cdc_relay_" + l.name
+		return func(c *rig.Config) {
+			c.Server, c.Postgres = l.pg.URL(""), ""
+			c.Databases = map[string]string{name: fmt.Sprintf("dbname: %s, slot: %s", l.pipeline(), slot)}
+		}
+	}
+	l.change(databases("essays"))
+	r := l.start()
+	l.writes("a", 40)
+	l.delivered(l.reader(), 40, time.Minute)
+	l.stops(r)
+	l.change(databases("papers"))
+	l.refused("there is no checkpoint in Kafka")
+	l.run("checkpoint", "rename", "essays/essays", "--pipeline", "papers").exits(3).says("there is no checkpoint of essays/essays")
+	l.run("checkpoint", "rename", l.name+"/essays", "--pipeline", "papers").exits(0).says("the checkpoint of " + l.name + "/essays is that of " + l.name + "/papers now")
+	r = l.start()
+	l.writes("bb", 40)
 	l.settled(time.Minute)
 	l.stops(r)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -27,9 +28,13 @@ const standbyPattern = "standby_%s"
 // step (sync_replication_slots), unless an option says otherwise.
 //
 // The primary is backed up with pg_backup_start and a copy of its folder: the
-// embedded binaries have no pg_basebackup.
+// embedded binaries have no pg_basebackup. In a container that cannot be done:
+// there the test is skipped.
 func (p *PG) Standby(t testing.TB, opts ...PGOption) *PG {
 	t.Helper()
+	if _, here := p.server.(*pgProcess); !here && p.own {
+		t.Skip("a standby is made from the data folder, which is not on this machine")
+	}
 	return get(t, func(ctx context.Context, s *Stack) (*PG, error) {
 		sb, err := s.newStandby(ctx, p, opts)
 		if err == nil {
@@ -209,9 +214,7 @@ func (p *pgProcess) follow(primary *PG, info PGInfo, c pgConfig) error {
 		settings["sync_replication_slots"] = "on"
 		settings["synchronized_standby_slots"] = ""
 	}
-	for name, value := range c.settings {
-		settings[name] = value
-	}
+	maps.Copy(settings, c.settings)
 	settings["port"], settings["unix_socket_directories"] = strconv.Itoa(p.port.port), info.SocketDir
 	if err := p.append(info.DataDir, settings); err != nil {
 		return err

@@ -48,7 +48,7 @@ func TestStandby(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(ctx) //nolint:errcheck // the server ends with the test
+	defer conn.Close(ctx)
 	var rows, slots, timeline string
 	err = conn.QueryRow(ctx, `select (select string_agg(n::text, ' ' order by n) from t),
 		(select string_agg(slot_name, ' ') from pg_replication_slots), substr(pg_walfile_name(pg_current_wal_lsn()), 8, 1)`).Scan(&rows, &slots, &timeline)
