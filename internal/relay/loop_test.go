@@ -343,6 +343,11 @@ func TestRecreate(t *testing.T) {
 	if got := strings.Join(r.calls, " "); got != want || gap.From != 50 || gap.To != 70 {
 		t.Errorf("gap %+v, calls\n have %s\n want %s", gap, got, want)
 	}
+	// The new timeline left the checkpoint's before its position.
+	r.facts.History, r.saved = []event.Switch{{Timeline: 1, At: 44}}, event.Saved{V: 1, State: event.StateStreaming, Timeline: 1, Safe: 50}
+	if gap, err := r.p.Recreate(t.Context(), false); err != nil || gap.From != 44 {
+		t.Errorf("gap %+v, %v; want it from the switch on", gap, err)
+	}
 }
 
 func TestFailedCommitTakesTheOneRecoveryPath(t *testing.T) {

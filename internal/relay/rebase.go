@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -66,6 +67,9 @@ func (p *Pipeline) Rebase(ctx context.Context, accept Accept) (Rebased, error) {
 		return Rebased{}, err
 	}
 	done, err := p.rebased(accept, old, facts)
+	if err == nil {
+		err = sessionOf(facts)
+	}
 	if err != nil {
 		return Rebased{}, p.reason(err)
 	}
@@ -211,6 +215,15 @@ func (p *Pipeline) listen() error {
 		if m.Kind == event.Wake {
 			break // silence
 		}
+	}
+	return nil
+}
+
+// sessionOf says that the session of the slot a command took is there no more.
+// Whoever takes the slot then fences us; but it is better not to go on.
+func sessionOf(facts event.Facts) error {
+	if facts.SenderPID == 0 {
+		return errors.New("the session of the slot ended while it was taken: run the command again")
 	}
 	return nil
 }

@@ -120,6 +120,22 @@ func TestRebaseJudgesAgain(t *testing.T) {
 	}
 }
 
+// A session of the slot that ended is no lock.
+func TestCommandsNeedTheSessionOfTheSlot(t *testing.T) {
+	t.Parallel()
+	r := failedOver(t, 200, event.Position{Commit: 190, Ord: 2})
+	r.opened = func() { r.facts.SenderPID = 0 }
+	r.broken = errors.New("terminated")
+	if _, err := r.p.Rebase(t.Context(), AcceptTimeline); err == nil || !strings.Contains(err.Error(), "run the command again") || slices.Contains(r.calls, "save streaming") {
+		t.Errorf("rebase: %v, calls %v", err, r.calls)
+	}
+	f := &formerSink{fakeSink: (*fakeSink)(r), r: r, saved: r.saved}
+	r.saved, r.facts.SenderPID = event.Saved{}, 7
+	if _, err := r.p.Rename(t.Context(), f, "old/db"); err == nil || slices.Contains(r.calls, "hand") {
+		t.Errorf("rename: %v, calls %v", err, r.calls)
+	}
+}
+
 func TestRebaseOntoAClusterWithASlot(t *testing.T) {
 	t.Parallel()
 	r := failedOver(t, 900, event.Position{Commit: 890, Ord: 2})

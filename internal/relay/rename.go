@@ -55,7 +55,11 @@ func (p *Pipeline) Rename(ctx context.Context, from Former, name string) (event.
 	if facts, err = p.look(ctx); err != nil {
 		return event.Saved{}, err
 	}
-	if err := p.movable(old, own, facts, name); err != nil {
+	err = p.movable(old, own, facts, name)
+	if err == nil {
+		err = sessionOf(facts)
+	}
+	if err != nil {
 		return event.Saved{}, p.reason(err)
 	}
 	if err := from.Hand(ctx, old); err != nil {

@@ -87,8 +87,17 @@ type Gap struct {
 // is fenced, unless foreign says to take its place.
 func (p *Pipeline) Recreate(ctx context.Context, foreign bool) (Gap, error) {
 	defer p.release(ctx)
-	old, made, err := p.recreate(ctx, func(old event.Saved, facts event.Facts) error { return p.recreatable(old, facts, foreign) })
-	return Gap{From: old.Safe, To: made.Safe, Since: old.CommitTime}, err
+	var now event.Facts
+	old, made, err := p.recreate(ctx, func(old event.Saved, facts event.Facts) error {
+		now = facts
+		return p.recreatable(old, facts, foreign)
+	})
+	gap := Gap{From: old.Safe, To: made.Safe, Since: old.CommitTime}
+	// What a failover undid is no gap; what came in its place is.
+	if at, known := now.Left(old.Timeline); known && now.SystemID == old.SystemID {
+		gap.From = min(gap.From, at)
+	}
+	return gap, err
 }
 
 // recreate makes the slot anew, if judge lets it: asked before anyone is fenced,

@@ -136,7 +136,6 @@ func TestAcceptUpgradedCluster(t *testing.T) {
 	l.stops(r)
 	before := l.saved()
 	to, name := stack.NewPostgres(t), l.pipeline()
-	l.exec("select pg_drop_replication_slot($1)", before.Slot) // pg_upgrade wants none
 	l.db.Close()
 	l.check(l.pg.Stop("fast"))
 	l.check(to.Stop("fast"))
