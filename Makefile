@@ -18,7 +18,7 @@ STACK := go run ./test/stack/run up --
 # Most tests wait for servers, not for a processor.
 GOTEST := go test -parallel 12
 
-.PHONY: help build demo demo-stop test test-short test-crash test-mutants soak guarantees race lint bench takeover generate verify clean
+.PHONY: help build demo demo-stop test test-short test-crash test-mutants soak guarantees race lint bench takeover generate verify clean model
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,8 @@ bench: ## drain, latency and memory against pg_recvlogical; writes build/bench.j
 
 takeover: ## how long a standby takes to take over, N=5 times each; writes build/takeover.json
 	go test ./test/e2e -run '^TestTakeover$$' -count 1 -parallel 1 -timeout 30m -v -takeovers $(or $(N),5)
+model: ## the protocol in every reachable state of small worlds, and what leaving a clause out breaks; writes build/model.json
+	go run ./docs/model -o build/model.json
 
 generate: ## golden files: stories, messages, expected texts
 	go test ./internal/relay -run TestStories -rewrite

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Three of the configurations are small enough for every run of the tests; the
+// others are `make model`.
+func TestDesign(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"alone", "foreign"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			res, err := run(configuration(name), Rules{}, holds, most)
+			if err != nil || res.Broken != holds {
+				t.Fatalf("%v, %v; see it with: go run ./docs/model -trace %s", res.Broken, err, name)
+			}
+			if res.States < 100_000 {
+				t.Errorf("only %d states: the world has become smaller than it was", res.States)
+			}
+		})
+	}
+}
+
+func TestMutants(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]property{
+		"no-fence": duplicate, "drop-by-safe": loss, "no-intent": refusal, "ack-before-commit": ackAhead,
+		"fence-before-take": disturbed, "position-before-owner": refusal,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := slices.IndexFunc(mutants, func(m mutant) bool { return m.Name == name })
+			f, err := hunt(mutants[i])
+			if err != nil || f.Property != want.String() {
+				t.Fatalf("found %q after %d steps, %v; want %q", f.Property, f.Steps, err, want)
+			}
+		})
+	}
+}
+
+// A world in which nothing can be delivered has a dead end: the check for them
+// would say so.
+func TestDeadEnd(t *testing.T) {
+	t.Parallel()
+	c := configuration("alone")
+	c.Budget = Budget{}
+	c.start = func(s *State) {
+		s.Ckpt[0], s.Txn[0], s.Mark[0] = checkpoint(1, 2, 2, streaming).tagged(ofID0), txnOpen, onCheckpoints
+		s.R[0].PC = pcStopped
+	}
+	res, err := run(c, Rules{}, holds, most)
+	if err != nil || res.Broken != deadEnd {
+		t.Fatalf("%v, %v; want %v", res.Broken, err, deadEnd)
+	}
+}
+
+// The same seed of the hash or another, the search is the same: the trace is
+// a shortest one, and each of its steps follows from the one before.
+func TestTrace(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	if err := trace(&text, "model-is-not-there"); err == nil {
+		t.Error("no error for an unknown name")
+	}
+	if err := trace(&text, "ack-before-commit"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"A takes the slot", "reaches the broker", "acked > committed"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the trace lacks %q:\n%s", want, text.String())
+		}
+	}
+}
+
+// The last stable offset, compaction and the target of a read, by hand.
+func TestReadUpToTheEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(configuration("pair"), Rules{})
+	s := w.first()
+	s.R[0].PC, s.R[0].Has, s.Holder[0] = pcEnd, 1, who(0)
+	s.open(0, onCheckpoints)
+	s.appendCheckpoint(ofAnother)
+	s.appendCheckpoint(checkpoint(1, 2, 2, streaming).tagged(ofID0))
+	s.R[1].PC, s.R[1].Target = pcRead, s.length()
+	w.mark(&s, 0, onCheckpoints) // an abort: the record is gone
+	w.advance(&s)
+	if s.R[1].PC != pcRead || s.R[1].Target != 1 {
+		t.Fatalf("the read went on below an open transaction: %+v", s.R[1])
+	}
+	s.dropCheckpoint(0)
+	w.advance(&s)
+	if s.R[1].PC != pcGuard || s.R[1].Cp != s.Base {
+		t.Fatalf("the read did not end with the last stable offset: %+v", s.R[1])
+	}
+}
