@@ -22,6 +22,8 @@ var configurations = []Config{
 		Txns: []uint8{1, 1}, Relays: 2, IDs: [2]uint8{2, 1}, Budget: all},
 	{Name: "first-start", What: "neither slot nor checkpoint, two relays, a service commits meanwhile; every fault in any state",
 		Txns: []uint8{1}, Relays: 2, IDs: bothTwo, First: true, Budget: all},
+	{Name: "recreate", What: "slots recreate runs once beside a relay, services commit meanwhile; every fault but Postgres' in any state",
+		Txns: []uint8{1, 1}, Relays: 2, IDs: bothTwo, Recreate: true, Budget: Budget{Crash: u, Kill: u, Lost: u, Timeout: u}, start: grows},
 	{Name: "rebase", What: "the last checkpoint has a lower LSN than one before it; every fault but Postgres' in any state",
 		Txns: []uint8{1, 1}, Relays: 2, IDs: bothTwo, Rebase: true, Budget: Budget{Crash: u, Kill: u, Lost: u, Timeout: u}, start: rebased},
 	{Name: "foreign", What: "a relay of another Postgres with the same name starts while our first checkpoint is not visible yet",
@@ -43,6 +45,9 @@ func hidden(s *State) {
 	s.Owner, s.Holder = who(0), [2]uint8{who(0), who(0)}
 	s.R[0] = Relay{PC: pcStream, Took: true, Has: 3, From: 1}
 }
+
+// grows begins with an empty WAL.
+func grows(s *State) { s.WAL = 0 }
 
 // mutant leaves a clause out.
 type mutant struct {
@@ -71,6 +76,8 @@ var mutants = []mutant{
 	{Name: "keep-connection", In: "alone", Rules: Rules{KeepConnection: true}, What: "a recovery keeps the replication connection"},
 	{Name: "overlap", In: "pair", Rules: Rules{Overlap: true}, What: "batch n+1 begins before the commit of n returned"},
 	{Name: "no-intent", In: "first-start", Rules: Rules{NoIntent: true}, What: "the first start makes the slot without an intent"},
+	{Name: "gone-by-look", In: "recreate", Rules: Rules{GoneByLook: true}, What: "a slot is believed to be gone after two looks at the visible checkpoint"},
+	{Name: "drop-blindly", In: "recreate", Rules: Rules{DropBlindly: true}, What: "recreate drops the slot by its name, whatever became of it meanwhile"},
 	{Name: "fence-before-take", In: "pair", Rules: Rules{FenceBeforeTake: true}, What: "a standby fences before it has the slot"},
 	{Name: "fence-before-look", In: "foreign", Rules: Rules{FenceBeforeLook: true}, What: "a foreign relay fences before it looks"},
 	{Name: "believe-none", In: "foreign", Rules: Rules{BelieveNone: true}, What: "nothing visible is taken for nothing there"},

@@ -8,7 +8,7 @@ package main
 func (s *State) facts() uint8 { return s.Slot | s.WAL<<1 | s.Confirmed<<3 }
 
 func (q *Relay) sawSlot() bool       { return q.Fact&1 != 0 }
-func (q *Relay) sawEnd() uint8       { return 2 * (q.Fact >> 1 & 3) }
+func (q *Relay) sawEnd() uint8       { return walEnd(q.Fact >> 1 & 3) }
 func (q *Relay) sawConfirmed() uint8 { return q.Fact >> 3 }
 
 // alien reports whether r belongs to another Postgres.
@@ -21,10 +21,15 @@ func (w *world) look(s *State, r int) {
 			w.fence(s, r, 0, func(n *State) { n.R[r].PC = pcStopped })
 			return
 		}
-	} else if s.Owner != nobody {
+	} else if s.Owner != nobody && !w.command(r) {
 		return // standby
 	}
 	n := *s
+	if s.Owner != nobody { // in use: refused
+		n.R[r] = Relay{PC: pcStopped}
+		w.emit(&n, act{do: doStandby, relay: r}, 20, holds)
+		return
+	}
 	n.R[r].Fact = s.facts()
 	n.R[r].PC = pcLookKafka
 	w.emit(&n, act{do: doLook, relay: r}, 20, holds)
@@ -59,6 +64,8 @@ func (w *world) looked(s *State, r int) {
 		return
 	}
 	switch {
+	case w.command(r): // whatever is there is made anew
+		q.PC = pcLock
 	case kind == none && q.sawSlot():
 		p = refusal
 	case kind != streaming:
@@ -84,8 +91,14 @@ func (w *world) firstSteps(s *State, r int) {
 		q.Fact, q.PC = s.facts(), pcGoneKafka
 		w.emit(&n, act{do: doLook, relay: r}, 20, holds)
 	case pcGoneKafka:
+		q.PC, q.Target = pcGoneWait, n.length()
+		if w.rules.GoneByLook {
+			q.Target = 0
+		}
+		w.emit(&n, act{do: doLookKafka, relay: r}, 20, holds)
+	case pcGone2:
 		p := holds
-		if q.Cp == n.Base && !q.sawSlot() {
+		if q.Gone && !q.sawSlot() {
 			p = refusal
 		}
 		w.recover(&n, r)
@@ -102,6 +115,8 @@ func (w *world) firstSteps(s *State, r int) {
 		w.visible(s, r, pcLockWait, func(n *State) { w.lockLooked(n, r) })
 	case pcIntent:
 		w.intent(s, r)
+	case pcDrop:
+		w.drop(s, r)
 	case pcMake:
 		w.make(s, r)
 	}
@@ -114,7 +129,11 @@ func (w *world) lock(s *State, r int) {
 		w.emit(&n, act{do: doStandby, relay: r}, 0, holds)
 		return
 	}
-	n.Lock, n.R[r].PC, n.R[r].Took = who(r), pcLockFacts, true
+	q := &n.R[r]
+	n.Lock, q.PC, q.Took = who(r), pcLockFacts, true
+	if w.command(r) { // it looks again after the fence
+		q.First, q.PC, q.Cp = true, pcFence, 0
+	}
 	w.emit(&n, act{do: doLock, relay: r}, 20, holds)
 }
 
@@ -131,7 +150,9 @@ func (w *world) lockLooked(n *State, r int) {
 // own leaves a first start for the ordinary one.
 func (w *world) own(n *State, r int) {
 	w.recover(n, r)
-	n.R[r].PC = pcTake
+	if !w.command(r) {
+		n.R[r].PC = pcTake
+	}
 }
 
 // intent goes on from what the fence has shown.
@@ -142,15 +163,14 @@ func (w *world) intent(s *State, r int) {
 	switch {
 	case w.toFence(s, r) != 0:
 		q.PC = pcFence
-	case q.Cp.kind() == streaming:
+	case q.Cp.kind() == streaming && !w.command(r):
 		w.own(&n, r)
 	case q.Cp.kind() == none && !w.rules.NoIntent:
 		q.BSafe, q.Kind, q.PC = q.sawEnd(), creating, pcCkpt
+	case w.command(r):
+		w.recreate(s, q)
 	default:
-		if q.sawSlot() && q.sawConfirmed() < q.Cp.safe() {
-			p = refusal
-		}
-		q.PC = pcMake
+		p = w.finish(q)
 	}
 	w.emit(&n, a, 20, p)
 }
@@ -160,18 +180,30 @@ func (w *world) intent(s *State, r int) {
 func (w *world) make(s *State, r int) {
 	n := *s
 	q := &n.R[r]
+	p := holds
 	if n.Slot == 0 {
-		n.Slot, n.Confirmed = 1, 2*n.WAL
-		n.Point, n.Rows = n.Confirmed, w.upTo[n.Confirmed]
+		n.Slot, n.Confirmed = 1, walEnd(n.WAL)
+		n.Point = n.Confirmed
+		if given := w.upTo[n.Confirmed]; given > n.delivered() {
+			if s.committedKind() == streaming {
+				p = loss // nobody accepted this gap
+			}
+			n.Rows = given
+		}
 	}
 	q.BSafe, q.Kind, q.PC, q.Cp, q.Fact = n.Confirmed, streaming, pcCkpt, 0, 0
-	w.emit(&n, act{do: doMake, relay: r}, 20, holds)
+	w.emit(&n, act{do: doMake, relay: r}, 20, p)
 }
 
 // saved goes on after a checkpoint of the first start was committed.
 func (w *world) saved(n *State, r int, kind uint8) {
-	if kind == creating {
-		n.R[r].PC = pcMake
+	q := &n.R[r]
+	switch kind {
+	case creating:
+		q.PC = pcMake
+		return
+	case creating | dropping:
+		q.PC = pcDrop
 		return
 	}
 	w.own(n, r)

@@ -134,6 +134,7 @@ func (w *world) decide(s *State, id uint8) property {
 		if c == 0 || c.tag() != id+1 || c.kind() != streaming || p != holds {
 			continue
 		}
+		s.Safest = max(s.Safest, c.safe())
 		if m := s.delivered(); c.last() > m || w.upTo[c.safe()] > m {
 			p = loss
 		}
@@ -174,17 +175,6 @@ func (s *State) delivered() uint8 {
 	for _, e := range s.Data {
 		if e != 0 && e&3 == 0 {
 			m = e >> 2
-		}
-	}
-	return m
-}
-
-// committedSafe is the highest safe of all decided checkpoints.
-func (s *State) committedSafe() uint8 {
-	m := max(s.Base.safe(), s.Old.safe())
-	for _, c := range s.Ckpt {
-		if c != 0 && s.isDecided(c) {
-			m = max(m, c.safe())
 		}
 	}
 	return m
@@ -231,7 +221,7 @@ func (s *State) dropCheckpoint(i int) {
 
 // reads reports whether the relay waits for its read to reach Target.
 func (r *Relay) reads() bool {
-	return r.PC == pcRead || r.PC == pcLookWait || r.PC == pcLockWait
+	return r.PC == pcRead || r.PC == pcLookWait || r.PC == pcLockWait || r.PC == pcGoneWait
 }
 
 // advance moves the last stable offset over what is resolved, and ends the
@@ -265,6 +255,10 @@ func (w *world) advance(s *State) {
 // captured ends the read of r: Base is the record with the highest offset.
 func (w *world) captured(s *State, r int) {
 	q := &s.R[r]
+	if q.PC == pcGoneWait { // is it still the one that was seen?
+		q.PC, q.Gone = pcGone2, q.Cp == s.Base
+		return
+	}
 	q.Cp = s.Base
 	if w.rules.HighestLSN && s.Old.safe() > s.Base.safe() {
 		q.Cp = s.Old

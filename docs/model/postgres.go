@@ -42,7 +42,7 @@ func (w *world) ack(s *State, r int, flush uint8) property {
 		return holds
 	}
 	s.Confirmed = flush
-	if flush > s.committedSafe() {
+	if flush > s.Safest {
 		return ackAhead
 	}
 	if w.upTo[flush] > s.delivered() {

@@ -107,6 +107,11 @@ func (w *world) begin(s *State, r int) {
 		}
 		return
 	}
+	if s.Slot == 0 { // dropped since the look
+		w.recover(&n, r)
+		w.emit(&n, act{do: doAgain, relay: r}, 20, holds)
+		return
+	}
 	w.take(&n, r)
 	q.PC = pcFence
 	if w.rules.EndBeforeFence || w.rules.NoFence || w.rules.FenceBeforeTake {
@@ -267,10 +272,19 @@ func (w *world) produce(s *State, r int) {
 		q.PC = w.produceOrCheckpoint(q)
 	} else {
 		n.open(id, onCheckpoints)
-		p = n.appendCheckpoint(checkpoint(q.BLast, q.BSafe, w.IDs[r], int(q.Kind)).tagged(id + 1))
+		p = n.appendCheckpoint(q.checkpoint(w.IDs[r]).tagged(id + 1))
 		a.arg, q.PC = q.BLast, pcEnd
 	}
 	w.emit(&n, a, 20, p)
+}
+
+// checkpoint is the last record of the batch.
+func (q *Relay) checkpoint(ids uint8) record {
+	c := checkpoint(q.BLast, q.BSafe, ids, int(q.Kind&^dropping))
+	if q.Kind&dropping != 0 {
+		c |= 1 << 11
+	}
+	return c
 }
 
 // end is EndTxn.
@@ -374,6 +388,9 @@ func (w *world) recover(n *State, r int) {
 		}
 	}
 	n.R[r] = Relay{Late: late}
+	if w.command(r) { // a one-shot command ends; a person may try again, or not
+		n.R[r].PC = pcStopped
+	}
 }
 
 // relaySteps are all the steps of relay r.
@@ -397,7 +414,7 @@ func (w *world) relaySteps(s *State, r int) {
 	w.watch(s, r)
 	switch q.PC {
 	case pcLook:
-		if w.First || w.alien(r) {
+		if w.First || w.Recreate || w.alien(r) {
 			w.look(s, r)
 		} else {
 			w.begin(s, r)

@@ -20,6 +20,8 @@ type Rules struct {
 	NoLastSelect     bool // the slot is not asked again before streaming (active_pid, confirmed_flush)
 	PositionNotOwner bool // a slot that nobody holds any more is judged by its position: refused when ahead
 	NoIntent         bool // the first start makes the slot without an intent
+	GoneByLook       bool // "no slot" is believed after two looks at the visible checkpoint
+	DropBlindly      bool // recreate drops the slot by its name, whatever became of it
 
 	// Of the stream.
 	DropBySafe      bool // rows are dropped by safe instead of last
@@ -45,20 +47,21 @@ type Budget struct {
 
 // Config is one bounded world.
 type Config struct {
-	Name   string
-	What   string       // for people
-	Txns   []uint8      // rows of each transaction in the WAL
-	Split  bool         // a batch may end inside a transaction
-	Relays int          // 1 or 2
-	IDs    [2]uint8     // transactional ids of each relay's configuration
-	Budget Budget       // faults
-	First  bool         // neither slot nor checkpoint exist, the WAL grows
-	Rebase bool         // an older checkpoint with a higher LSN lies before the last
-	Alien  bool         // the second relay belongs to another Postgres
-	start  func(*State) // changes the first state; nil: none
+	Name     string
+	What     string       // for people
+	Txns     []uint8      // rows of each transaction in the WAL
+	Split    bool         // a batch may end inside a transaction
+	Relays   int          // 1 or 2
+	IDs      [2]uint8     // transactional ids of each relay's configuration
+	Budget   Budget       // faults
+	First    bool         // neither slot nor checkpoint exist, the WAL grows
+	Rebase   bool         // an older checkpoint with a higher LSN lies before the last
+	Alien    bool         // the second relay belongs to another Postgres
+	Recreate bool         // the second relay is the command slots recreate, run once
+	start    func(*State) // changes the first state; nil: none
 }
 
 // symmetric reports whether the two relays can be exchanged.
 func (c *Config) symmetric() bool {
-	return c.Relays == 2 && !c.Alien && c.IDs[0] == c.IDs[1]
+	return c.Relays == 2 && !c.Alien && !c.Recreate && c.IDs[0] == c.IDs[1]
 }

@@ -26,7 +26,7 @@ const (
 // record is one record on the checkpoint partition: a checkpoint and what it
 // belongs to.
 //
-//	bits 0-1 tag · 2-4 last · 5-7 safe · 8 ids-1 · 9-10 kind
+//	bits 0-1 tag · 2-4 last · 5-7 safe · 8 ids-1 · 9-10 kind · 11 names a slot to drop
 type record uint16
 
 // Tags of a record.
@@ -53,6 +53,7 @@ func (c record) last() uint8           { return uint8(c >> 2 & 7) }
 func (c record) safe() uint8           { return uint8(c >> 5 & 7) }
 func (c record) ids() uint8            { return uint8(c>>8&1) + 1 }
 func (c record) kind() int             { return int(c >> 9 & 3) }
+func (c record) drops() bool           { return c>>11&1 == 1 }
 
 // Bounds of the logs. A step that would exceed them is reported, not taken.
 const (
@@ -86,6 +87,8 @@ type State struct {
 	Base, Old record
 	Ckpt      [maxCkpt]record
 
+	Safest uint8 // the highest safe of all decided checkpoints
+
 	R    [2]Relay
 	Left [6]uint8 // what is left of the Budget, in its order; 0 also when unbounded
 }
@@ -95,6 +98,7 @@ type Relay struct {
 	PC     uint8
 	First  bool   // in a first start
 	Took   bool   // had the slot, or the lock of the first start, in this start
+	Gone   bool   // the checkpoint was the same at a second look
 	Has    uint8  // bit i: this start initialised id i
 	ID     uint8  // of the present or the next transaction
 	Late   uint8  // 1+id: an EndTxn that nobody waits for is in flight
@@ -103,7 +107,7 @@ type Relay struct {
 	Safe   uint8  // what Postgres may forget, as known
 	BLast  uint8  // where the batch leads
 	BSafe  uint8  //
-	Kind   uint8  // of the checkpoint of the batch
+	Kind   uint8  // of the checkpoint of the batch; dropping besides for an intent that names a slot
 	From   uint8  // first row the connection sends
 	Target uint8  // records of Ckpt left to read
 	Fact   uint8  // what was seen of Postgres: slot's position and existence
@@ -118,7 +122,9 @@ const (
 	pcLooked
 	pcGone      // slot missing: facts again
 	pcGoneKafka // and the checkpoint again
-	pcLock      // first start
+	pcGoneWait  // up to its end
+	pcGone2
+	pcLock // first start
 	pcLockFacts
 	pcLockKafka
 	pcLockWait
@@ -128,6 +134,7 @@ const (
 	pcRead
 	pcGuard
 	pcIntent // first start: what the checkpoint says decides
+	pcDrop   // recreate
 	pcMake
 	pcStream
 	pcProduce
@@ -165,16 +172,19 @@ func (r *Relay) less(o *Relay) bool {
 
 // rank packs every field.
 func (r *Relay) rank() [2]uint64 {
-	flags := r.Has<<2 | r.ID<<4 | r.Kind<<5
+	flags := r.Has<<2 | r.ID<<4
 	if r.First {
 		flags |= 1
 	}
 	if r.Took {
 		flags |= 2
 	}
+	if r.Gone {
+		flags |= 1 << 7
+	}
 	return [2]uint64{
 		pack(r.PC, flags, r.Late, r.K, r.Last, r.Safe, r.BLast, r.BSafe),
-		pack(r.From, r.Target, r.Fact, uint8(r.Cp), uint8(r.Cp>>8), 0, 0, 0),
+		pack(r.From, r.Target, r.Fact, uint8(r.Cp), uint8(r.Cp>>8), r.Kind, 0, 0),
 	}
 }
 
@@ -195,6 +205,9 @@ type wal struct {
 	total  uint8
 	endLSN uint8 // of the last transaction
 }
+
+// walEnd is where the log of n transactions ends.
+func walEnd(n uint8) uint8 { return 2*n + 1 }
 
 // cut is a place where a batch can end.
 type cut struct {

@@ -19,6 +19,7 @@ const (
 	doStandby
 	doLock
 	doMake
+	doDrop
 	doTake
 	doFence
 	doAbortByFence
@@ -69,6 +70,7 @@ var deeds = [...]string{
 	doStandby:      "%[1]s finds it in use: standby",
 	doLock:         "%[1]s takes the lock of the first start",
 	doMake:         "%[1]s makes the slot, or finds it",
+	doDrop:         "%[1]s drops the slot that the intent names, or finds another there",
 	doTake:         "%[1]s takes the slot: START_REPLICATION",
 	doFence:        "%[1]s initialises id %[2]d: older producers of it are fenced",
 	doAbortByFence: "%[1]s initialises id %[2]d: its open transaction is aborted first",
@@ -98,11 +100,15 @@ var deeds = [...]string{
 }
 
 func (a act) String() string {
+	text := deeds[a.do]
+	if !strings.Contains(text, "%") {
+		return text
+	}
 	partition := "data"
 	if a.arg == onCheckpoints {
 		partition = "checkpoint"
 	}
-	return fmt.Sprintf(deeds[a.do], string(rune('A'+a.relay)), a.id, a.arg, partition)
+	return fmt.Sprintf(text, string(rune('A'+a.relay)), a.id, a.arg, partition)
 }
 
 // writeTrace prints steps and, beside each, the state it leads to.
