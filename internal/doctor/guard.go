@@ -65,7 +65,9 @@ var (
 		{"slot in use", slotHeld, nil},
 		{"slot position", slotAhead, nil},
 	}
-	stream = []check{
+	// Only while a pipeline runs: what it has read may be old.
+	session = []check{{"slot session", sessionEnded, nil}}
+	stream  = []check{
 		{"stream options", options, nil},
 		{"synchronous replication", synchronous, nil},
 	}
@@ -88,14 +90,14 @@ func (g Guard) Foreign(saved event.Saved, facts event.Facts) error {
 // the slot. Without a walsender of ours (SenderPID 0) it may be asked too, when
 // the slot cannot be taken: then it says why.
 func (g Guard) Start(saved event.Saved, facts event.Facts) error {
-	return g.first(&saved, &facts, identity, server, history, atRest, source, slot, stream)
+	return g.first(&saved, &facts, identity, server, history, atRest, source, session, slot, stream)
 }
 
 // Running is asked every now and then while the pipeline streams. saved is the
 // last checkpoint whose commit returned success before facts were read, or a
 // later one.
 func (g Guard) Running(saved event.Saved, facts event.Facts) error {
-	return g.first(&saved, &facts, identity, history, source, slot, stream)
+	return g.first(&saved, &facts, identity, history, source, session, slot, stream)
 }
 
 // Adopt says whether the slot can be adopted: it exists, is sound, is of the

@@ -101,6 +101,10 @@ var guardCases = []struct {
 	{"slot with two_phase", "Start Running", func(c *scene) { c.f.Slot.TwoPhase = true }},
 	{"slot held by another process", "Start Running", func(c *scene) { c.f.SenderPID = 0; c.f.Slot.ConfirmedFlush = 0x7900000 }},
 	{"slot taken over", "Start Running", func(c *scene) { c.f.Slot.ActivePID = 43 }},
+	{"slot moved on by another that is gone", "Start Running", func(c *scene) {
+		c.f.SenderPID, c.f.Slot.ActivePID = 0, 0
+		c.f.Slot.ConfirmedFlush = 0x7900000
+	}},
 	{"slot let go of", "Start Running", func(c *scene) { c.f.Slot.ActivePID = 0 }},
 	{"slot ahead of the checkpoint", "Start Running", func(c *scene) { c.f.Slot.ConfirmedFlush = 0x7000001 }},
 

@@ -91,6 +91,19 @@ func slotHeld(g Guard, _ *event.Saved, f *event.Facts) *event.Fault {
 	return g.again("slot %s is held by walsender pid %d, not by ours (pid %d)", sl.Name, sl.ActivePID, f.SenderPID)
 }
 
+// sessionEnded: a sound slot that nobody holds, ahead of the checkpoint we have
+// read, says nothing once our own walsender has ended: another relay may have
+// had it since, delivered and confirmed, and be gone again. The recovery path
+// takes the slot and reads anew; what is ahead then is refused (slotAhead).
+// Found by docs/model (position-before-owner).
+func sessionEnded(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
+	sl := f.Slot
+	if unmade(s) || !sl.Exists || sl.ActivePID != 0 || f.SenderPID != 0 || sl.WALStatus == "lost" || sl.Invalid != "" || sl.ConfirmedFlush <= s.Safe {
+		return nil
+	}
+	return g.again("our walsender has ended, and slot %s stands at %s, after the checkpoint that was read before (%s): another relay may have had it meanwhile", sl.Name, sl.ConfirmedFlush, s.Safe)
+}
+
 // slotAhead: Postgres may have forgotten what Kafka does not have. The slot may
 // be behind, because it goes back after an immediate stop.
 func slotAhead(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
