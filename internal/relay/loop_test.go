@@ -37,9 +37,10 @@ type rig struct {
 	opened  func() // each Take
 	fence   func() // each Fence
 	beats   int
-	asked   int   // whether the slot is taken
-	unasked error // the answer to that
-	broken  error // of Next
+	asked   int          // whether the slot is taken
+	unasked error        // the answer to that
+	broken  error        // of Next
+	settled *event.Saved // what Settled finds; nil: saved
 }
 
 func newRig(t *testing.T) *rig {
@@ -119,7 +120,7 @@ func (f *fakeSource) Create(context.Context) (event.LSN, error) {
 	return 70, nil
 }
 
-func (f *fakeSource) DropSlot(context.Context, string) error {
+func (f *fakeSource) DropOlder(context.Context, string, event.LSN) error {
 	f.rig().call("drop")
 	return nil
 }
@@ -182,6 +183,14 @@ func (f *fakeSink) rig() *rig { return (*rig)(f) }
 
 func (f *fakeSink) Look(context.Context) (event.Saved, error) {
 	f.rig().call("look")
+	return f.saved, nil
+}
+
+func (f *fakeSink) Settled(context.Context) (event.Saved, error) {
+	f.rig().call("look to the end")
+	if f.settled != nil {
+		return *f.settled, nil
+	}
 	return f.saved, nil
 }
 
@@ -289,7 +298,7 @@ func TestMissingSlotIsRefusedWithoutAFence(t *testing.T) {
 		if err := r.run(t, t.Context()); event.VerdictOf(err) != event.Refuse {
 			t.Errorf("ended with %v", err)
 		}
-		if got := strings.Join(r.calls, " "); got != "look look close source close sink" {
+		if got := strings.Join(r.calls, " "); got != "look look to the end close source close sink" {
 			t.Errorf("calls %s", got)
 		}
 	})

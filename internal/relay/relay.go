@@ -25,8 +25,10 @@ type Source interface {
 	// Create makes what does not exist yet of publication and slot and returns
 	// the slot's consistent point.
 	Create(ctx context.Context) (event.LSN, error)
-	// DropSlot drops the slot by name; used by `slots recreate` only.
-	DropSlot(ctx context.Context, name string) error
+	// DropOlder drops the slot if it stands before than, or is lost, judged by
+	// the server in the statement that drops it; one that does not, or does not
+	// exist, is no error. Used by `slots recreate` only.
+	DropOlder(ctx context.Context, name string, than event.LSN) error
 	// Take starts replication at the slot's confirmed position; the slot is the
 	// lock. In use: a Fault with the verdict Standby. Until Resume, statuses
 	// repeat confirmed_flush as read after Take.
@@ -61,6 +63,9 @@ type Sink interface {
 	// Look reads the checkpoint without fencing anyone; the zero Saved (not
 	// Exists) is "none". It never takes an open transaction for "none".
 	Look(ctx context.Context) (event.Saved, error)
+	// Settled is a Look that waits for every transaction that is open now: what
+	// was committed before it is seen. It fences nobody.
+	Settled(ctx context.Context) (event.Saved, error)
 	// Fence initialises every transactional id, one after the other in
 	// ascending order.
 	Fence(ctx context.Context) error

@@ -123,13 +123,15 @@ func usable(s event.Slot) bool { return s.Exists && s.WALStatus != "lost" && s.I
 
 // gone judges a slot that cannot be taken although there is a checkpoint. It is
 // a refusal only if the checkpoint stayed the same around a second look: else
-// somebody is just making the slot anew.
+// somebody is just making the slot anew. The intent is committed before the slot
+// is dropped, but it may be hidden (another pipeline's open transaction): the
+// second look waits for what it could miss.
 func (p *Pipeline) gone(ctx context.Context, saved event.Saved) error {
 	facts, err := p.look(ctx)
 	if err != nil {
 		return err
 	}
-	again, err := p.Sink.Look(ctx)
+	again, err := p.Sink.Settled(ctx)
 	if err != nil {
 		return fmt.Errorf("look at the checkpoint: %w", err)
 	}
@@ -189,7 +191,9 @@ func (p *Pipeline) finish(ctx context.Context, intent event.Saved, facts event.F
 				"pipeline %s: slot %s stands at %s, before the intent of this pipeline's first start (%s): it is older than the pipeline and not ours to drop",
 				p.Name, facts.Slot.Name, facts.Slot.ConfirmedFlush, intent.Safe)
 		}
-		if err := p.Source.DropSlot(ctx, facts.Slot.Name); err != nil {
+		// facts may be old by now, and the lock be lost: a slot that was made since
+		// for this very intent must stay.
+		if err := p.Source.DropOlder(ctx, facts.Slot.Name, intent.Safe); err != nil {
 			return err
 		}
 		crash.Point(crash.RecreateDropped)

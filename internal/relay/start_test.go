@@ -70,3 +70,36 @@ func TestFirstStartWaitsForASlotInTheMaking(t *testing.T) {
 		}
 	})
 }
+
+// The slot is dropped by `slots recreate` after its intent was committed; a look
+// may not show the intent yet.
+func TestAMissingSlotIsNotRefusedWhileItsIntentIsHidden(t *testing.T) {
+	t.Parallel()
+	refused := event.Refusef("recreate", "the slot is gone")
+	for _, hidden := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			r.facts.Slot.Exists = false
+			r.p.Guards.Start = func(event.Saved, event.Facts) error { return refused }
+			if !hidden {
+				if err := r.p.Run(t.Context()); event.VerdictOf(err) != event.Refuse {
+					t.Errorf("%v, want the refusal", err)
+				}
+				return
+			}
+			r.settled = &event.Saved{V: 1, State: event.StateCreating, Safe: 60, Offset: 1}
+			err := r.play(t, func() {
+				pass(5 * standbyEvery)
+				synctest.Wait()
+				r.note(func() {
+					if got := r.states[len(r.states)-1]; got != Recovering {
+						t.Errorf("state %s, want %s", got, Recovering)
+					}
+				})
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -173,6 +173,21 @@ func (s *Source) DropSlot(ctx context.Context, name string) error {
 	})
 }
 
+// DropOlder drops the slot if its confirmed position is before than, or if it is
+// lost; one that does not exist is no error. The server judges in the statement
+// that drops: a process that was away for a while must not drop a slot that was
+// made since.
+func (s *Source) DropOlder(ctx context.Context, name string, than event.LSN) error {
+	return s.change(ctx, func(pc *pgconn.PgConn) error {
+		_, err := queryRow(ctx, pc, `select count(pg_drop_replication_slot(slot_name)) from pg_replication_slots
+  where slot_name = $1 and (confirmed_flush_lsn is null or confirmed_flush_lsn < $2::pg_lsn or wal_status = 'lost')`, name, than.String())
+		if err != nil {
+			return fmt.Errorf("drop slot %q, if it stands before %s: %w", name, than, err)
+		}
+		return nil
+	})
+}
+
 // CopySlot makes dst a copy of src at its present position; src may be in use.
 // An anchor is a copy that stays. A temporary copy lives on the SQL connection,
 // until Close (to stream from one, see Options.CopyOf). It returns the position

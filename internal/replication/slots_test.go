@@ -61,7 +61,19 @@ func checkAnchorList(t *testing.T, s *Source, slot, anchor string, end event.LSN
 	if _, ok := found[slot+"_replay"]; ok || !found[slot].Exists {
 		t.Errorf("slots %v", list)
 	}
-	for range 2 { // the second time there is none
+	if err := s.DropOlder(within(t), anchor, end); err != nil {
+		t.Fatal(err)
+	}
+	if at := anchorPosition(t, s, anchor); at != end {
+		t.Fatalf("the anchor at %s is at %q after a drop of what is older", end, at)
+	}
+	if err := s.DropOlder(within(t), anchor, end+1); err != nil {
+		t.Fatal(err)
+	}
+	if at := anchorPosition(t, s, anchor); at != 0 {
+		t.Errorf("the anchor stands at %s still", at)
+	}
+	for range 2 { // there is none there is none
 		if err := s.DropSlot(within(t), anchor); err != nil {
 			t.Fatal(err)
 		}
@@ -69,6 +81,21 @@ func checkAnchorList(t *testing.T, s *Source, slot, anchor string, end event.LSN
 	if _, err := s.CopySlot(within(t), slot, "tmp_"+slot, true); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// anchorPosition is where a slot stands; zero: it does not exist.
+func anchorPosition(t *testing.T, s *Source, name string) event.LSN {
+	t.Helper()
+	list, err := s.ListSlots(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range list {
+		if i.Name == name {
+			return i.ConfirmedFlush
+		}
+	}
+	return 0
 }
 
 func TestLockFirstIsHeldOnce(t *testing.T) {

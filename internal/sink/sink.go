@@ -113,6 +113,16 @@ func (s *Sink) Look(ctx context.Context) (event.Saved, error) {
 	return s.read(ctx, true)
 }
 
+// Settled reads the checkpoint up to the read_uncommitted end of now, fencing
+// nobody: every checkpoint committed before the call is seen, also one that an
+// open transaction of another pipeline hides from Look.
+func (s *Sink) Settled(ctx context.Context) (event.Saved, error) {
+	if err := s.open(ctx); err != nil {
+		return event.Saved{}, err
+	}
+	return s.read(ctx, false)
+}
+
 // Fence makes every producer anew and initialises their transactional ids, one
 // after the other in ascending order. From then on every older producer of this
 // pipeline is fenced, its open transaction aborted, and the next transaction
