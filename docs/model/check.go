@@ -109,7 +109,7 @@ type search struct {
 	seed   maphash.Seed
 	states chunks
 	parent []int32
-	kind   []next // per state
+	then   []next // per state
 	table  []int32
 	moves  int
 	ignore property
@@ -184,7 +184,7 @@ func (x *search) broken(from int, last step, depth int, began time.Time) result 
 // property.
 func (x *search) expand(i int) (bad *step, err error) {
 	s := *x.states.at(i)
-	best, go2 := uint8(0), stuck
+	best, to := uint8(0), stuck
 	for k := range x.successors(&s) {
 		st := &x.out[k]
 		x.moves++
@@ -196,13 +196,13 @@ func (x *search) expand(i int) (bad *step, err error) {
 		}
 		j := x.add(&st.state, int32(i))
 		if st.rank > 0 && st.rank >= best {
-			best, go2 = st.rank, next(j)
+			best, to = st.rank, next(j)
 		}
 	}
 	if x.done(&s) {
-		go2 = finished
+		to = finished
 	}
-	x.kind[i] = go2
+	x.then[i] = to
 	return nil, nil
 }
 
@@ -218,7 +218,7 @@ func (x *search) add(s *State, from int32) int32 {
 		if *at == 0 {
 			x.states.add(s)
 			x.parent = append(x.parent, from)
-			x.kind = append(x.kind, stuck)
+			x.then = append(x.then, stuck)
 			*at = int32(x.states.n)
 			return *at - 1
 		}
@@ -244,20 +244,19 @@ func (x *search) grow() {
 // end; -1: none. It takes no fault, and each of its steps is one of the model:
 // that it arrives shows that the end can be reached from every state.
 func (x *search) deadEnd() int {
-	const good = finished
 	var path []int
 	for i := range x.states.n {
 		path = path[:0]
 		at := next(i)
 		for at >= 0 && len(path) <= x.states.n {
 			path = append(path, int(at))
-			at = x.kind[at]
+			at = x.then[at]
 		}
-		if at != good {
+		if at != finished {
 			return i
 		}
 		for _, k := range path {
-			x.kind[k] = good
+			x.then[k] = finished
 		}
 	}
 	return -1

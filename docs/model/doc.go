@@ -12,7 +12,8 @@
 //	rules.go     the clauses that can be left out; what a world consists of
 //	configs.go   the worlds, the mutants
 //	state.go     the state: one comparable value
-//	postgres.go  kafka.go  relay.go  first.go   the steps
+//	postgres.go  kafka.go   what the servers do
+//	relay.go  first.go  start.go  stream.go  recreate.go   what a relay does
 //	check.go     the search
 //	trace.go  main.go   what people see
 package main

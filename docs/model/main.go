@@ -98,7 +98,11 @@ func everything(out io.Writer, file string) error {
 			return err
 		}
 		rep.Mutants["model:"+m.Name] = f
-		fmt.Fprintf(out, "%-42s %5d %9d  %s\n", "model:"+m.Name, f.Steps, f.States, f.Property)
+		note := ""
+		if f.With != "" {
+			note = "   (left out besides: " + f.With + ")"
+		}
+		fmt.Fprintf(out, "%-42s %5d %9d  %s%s\n", "model:"+m.Name, f.Steps, f.States, f.Property, note)
 		if !f.Found {
 			wrong = append(wrong, m.Name)
 		}
