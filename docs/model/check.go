@@ -100,7 +100,8 @@ type result struct {
 	States, Transitions, Depth int
 	Seconds                    float64
 	Broken                     property
-	Trace                      []step // to the violation; Trace[0] is the first state
+	Trace                      []step             // to the violation; Trace[0] is the first state
+	Did                        [lastDeed + 1]bool // what happened at least once
 }
 
 // search is breadth-first: a trace it finds is a shortest one.
@@ -112,6 +113,7 @@ type search struct {
 	then   []next // per state
 	table  []int32
 	moves  int
+	did    [lastDeed + 1]bool
 	ignore property
 }
 
@@ -165,7 +167,7 @@ func run(c Config, r Rules, ignore property, limit int) (result, error) {
 			return result{}, fmt.Errorf("configuration %s: more than %d states at depth %d", c.Name, limit, depth)
 		}
 	}
-	res := result{States: x.states.n, Transitions: x.moves, Depth: depth}
+	res := result{States: x.states.n, Transitions: x.moves, Depth: depth, Did: x.did}
 	if i := x.deadEnd(); i >= 0 {
 		res.Broken, res.Trace = deadEnd, x.trace(i)
 	}
@@ -188,6 +190,7 @@ func (x *search) expand(i int) (bad *step, err error) {
 	for k := range x.successors(&s) {
 		st := &x.out[k]
 		x.moves++
+		x.did[st.act.do] = true
 		if st.prop == bound {
 			return nil, fmt.Errorf("after %d states: %v", x.states.n, bound)
 		}

@@ -42,11 +42,11 @@ func (w *world) ack(s *State, r int, flush uint8) property {
 		return holds
 	}
 	s.Confirmed = flush
-	if flush > s.Safest {
-		return ackAhead
-	}
 	if w.upTo[flush] > s.delivered() {
 		return loss
+	}
+	if flush > s.Safest {
+		return ackAhead
 	}
 	return holds
 }

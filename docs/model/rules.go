@@ -28,6 +28,7 @@ type Rules struct {
 	AckBeforeCommit bool // Postgres is told before the commit returned
 	NoCheckpoint    bool // the transaction carries no checkpoint
 	KeepConnection  bool // a recovery keeps the replication connection
+	Redo            bool // a batch whose outcome is unknown is produced again on the same producer
 	Overlap         bool // batch n+1 begins before the commit of n returned
 }
 

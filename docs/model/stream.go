@@ -124,7 +124,12 @@ func (w *world) end(s *State, r int) {
 func (w *world) answer(s *State, r int) {
 	n := *s
 	if n.spend(faultLost, w) {
-		w.unknown(&n, r)
+		if w.rules.Redo && !n.R[r].First {
+			n.R[r].K = n.R[r].Last
+			n.R[r].PC = w.produceOrCheckpoint(&n.R[r])
+		} else {
+			w.unknown(&n, r)
+		}
 		w.emit(&n, act{do: doNoAnswer, relay: r, id: s.R[r].ID}, 0, holds)
 	}
 	n = *s

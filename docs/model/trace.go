@@ -48,6 +48,7 @@ const (
 	doKillLock
 	doPGCrash
 	doGrow
+	lastDeed = doGrow
 )
 
 func (d deed) ofRelay() bool { return d <= lastOfRelay }
@@ -84,7 +85,7 @@ var deeds = [...]string{
 	doOverlap:      "%[1]s sends EndTxn of id %[2]d and begins the next batch without waiting",
 	doUnanswered:   "%[1]s sends EndTxn of id %[2]d, hears nothing and starts again; the request is on its way",
 	doAnswer:       "%[1]s hears that the commit of id %[2]d succeeded",
-	doNoAnswer:     "%[1]s never hears the answer of id %[2]d, and starts again",
+	doNoAnswer:     "%[1]s never hears whether id %[2]d was committed",
 	doFenced:       "%[1]s is refused on id %[2]d: fenced; it starts again",
 	doAck:          "%[1]s tells Postgres: flushed up to %[3]d",
 	doWatch:        "%[1]s looks at the slot while it streams",
