@@ -188,23 +188,27 @@ func (s *State) isDecided(c record) bool {
 
 // mark writes the end marker of id on one partition.
 func (w *world) mark(s *State, id, partition uint8) {
-	s.Mark[id] &^= partition
 	if partition == onCheckpoints {
-		keep := s.Txn[id] == txnCommitting || w.rules.ReadUncommitted
-		for i := 0; i < maxCkpt && s.Ckpt[i] != 0; i++ {
-			if s.Ckpt[i].tag() != id+1 {
-				continue
-			}
-			if keep {
-				s.Ckpt[i] = s.Ckpt[i].tagged(resolved)
-			} else {
-				s.dropCheckpoint(i)
-				i--
-			}
-		}
+		w.markCheckpoints(s, id)
 	}
-	if s.Mark[id] == 0 {
+	if s.Mark[id] &^= partition; s.Mark[id] == 0 {
 		s.Txn[id] = txnEmpty
+	}
+}
+
+// markCheckpoints makes the records of id visible, or takes them out.
+func (w *world) markCheckpoints(s *State, id uint8) {
+	keep := s.Txn[id] == txnCommitting || w.rules.ReadUncommitted
+	for i := 0; i < maxCkpt && s.Ckpt[i] != 0; {
+		switch {
+		case s.Ckpt[i].tag() != id+1:
+			i++
+		case keep:
+			s.Ckpt[i] = s.Ckpt[i].tagged(resolved)
+			i++
+		default:
+			s.dropCheckpoint(i)
+		}
 	}
 }
 
