@@ -8,6 +8,16 @@ type Header struct {
 	Value []byte
 }
 
+// Headers that mark a record as published again, with the id of what did it.
+// Such a record has the time of its production as its timestamp.
+const (
+	ReplayHeader = "cdc_replay_id" // run --from-lsn
+	RepairHeader = "cdc_repair_id" // repair
+)
+
+// StandardHeaders are the headers a record has by default, in their order.
+var StandardHeaders = []string{"event_id", "event_type", "schema_version", "occurred_at", "content_type", "trace_id", "correlation_id", "traceparent"}
+
 // Record is one record bound for Kafka. Its slices lie in the Batch that holds
 // it and live as long as that Batch is not Reset.
 type Record struct {

@@ -21,6 +21,9 @@ const (
 	StateStreaming = "streaming"
 	// StateDone marks a replay that reached its end and is never run again.
 	StateDone = "done"
+	// StateRepairing is that of a repair's own key: it says how many records
+	// the repair has produced, and is never gone on from.
+	StateRepairing = "repairing"
 )
 
 // SavedVersion is the version of the Saved format this relay writes.

@@ -8,6 +8,10 @@ func Partition(key []byte, n int) int32 {
 	return int32(murmur2(key)&0x7fffffff) % int32(n)
 }
 
+// KeyHash is what a key's partition is made of: without its highest bit, modulo
+// the number of partitions.
+func KeyHash(key []byte) uint32 { return murmur2(key) }
+
 // murmur2 is org.apache.kafka.common.utils.Utils.murmur2.
 func murmur2(data []byte) uint32 {
 	const (

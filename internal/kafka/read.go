@@ -266,14 +266,22 @@ func (r *reader) step(at map[int32]*span, found map[int32]Found) (done bool, err
 // connection, no right to the group we do not use) heals or does not matter.
 func (r *reader) reported(e ck.Error) error {
 	switch {
-	case e.IsFatal(), e.Code() == ck.ErrTopicAuthorizationFailed, e.Code() == ck.ErrUnknownTopicOrPart,
-		e.Code() == ck.ErrUnknownTopic, e.Code() == ck.ErrUnknownPartition, e.Code() == ck.ErrAutoOffsetReset:
+	case endsReading(e):
 		return r.c.classify(e, "read "+r.q.Topic, r.q.Topic)
 	case e.Code() == ck.ErrGroupAuthorizationFailed:
 	default:
 		r.hint = e.Error()
 	}
 	return nil
+}
+
+// endsReading reports whether a consumer that says e cannot go on.
+func endsReading(e ck.Error) bool {
+	switch e.Code() {
+	case ck.ErrTopicAuthorizationFailed, ck.ErrUnknownTopicOrPart, ck.ErrUnknownTopic, ck.ErrUnknownPartition, ck.ErrAutoOffsetReset:
+		return true
+	}
+	return e.IsFatal()
 }
 
 // stuck explains a read that did not reach its end.
@@ -294,17 +302,22 @@ func (r *reader) stuck(spans []span, cause error) error {
 	return f
 }
 
-// offsets asks for one offset of each partition, again while leaders move.
+// offsets asks for one offset of each partition.
 func (r *reader) offsets(ctx context.Context, spec ck.OffsetSpec, level ck.IsolationLevel, partitions ...int32) (map[int32]int64, error) {
+	return r.c.offsets(ctx, r.q.Topic, spec, level, partitions...)
+}
+
+// offsets asks for one offset of each partition, again while leaders move.
+func (c *Client) offsets(ctx context.Context, topic string, spec ck.OffsetSpec, level ck.IsolationLevel, partitions ...int32) (map[int32]int64, error) {
 	ctx, cancel := within(ctx)
 	defer cancel()
 	for {
-		out, err := r.ask(ctx, spec, level, partitions)
+		out, err := c.ask(ctx, topic, spec, level, partitions)
 		if err == nil {
 			return out, nil
 		}
 		if e, ok := AsError(err); !ok || !moving(e.Code()) || pause(ctx) != nil {
-			return nil, r.c.classify(err, "ask for the offsets of "+r.q.Topic, r.q.Topic)
+			return nil, c.classify(err, "ask for the offsets of "+topic, topic)
 		}
 	}
 }
@@ -319,12 +332,12 @@ func moving(code ck.ErrorCode) bool {
 	return false
 }
 
-func (r *reader) ask(ctx context.Context, spec ck.OffsetSpec, level ck.IsolationLevel, partitions []int32) (map[int32]int64, error) {
+func (c *Client) ask(ctx context.Context, topic string, spec ck.OffsetSpec, level ck.IsolationLevel, partitions []int32) (map[int32]int64, error) {
 	ask := make(map[ck.TopicPartition]ck.OffsetSpec, len(partitions))
 	for _, p := range partitions {
-		ask[ck.TopicPartition{Topic: &r.q.Topic, Partition: p}] = spec
+		ask[ck.TopicPartition{Topic: &topic, Partition: p}] = spec
 	}
-	res, err := r.c.admin.ListOffsets(ctx, ask, ck.SetAdminIsolationLevel(level), requestTimeout(ctx))
+	res, err := c.admin.ListOffsets(ctx, ask, ck.SetAdminIsolationLevel(level), requestTimeout(ctx))
 	if err != nil {
 		return nil, err
 	}

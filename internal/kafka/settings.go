@@ -217,6 +217,21 @@ func (s *Settings) readerConfig() *ck.ConfigMap {
 	return m
 }
 
+// scanConfig is the consumer of a scan: like that of the checkpoint read, but
+// for much data in little memory. By default the library alone would queue
+// 64 MB, and as much again in answers of brokers.
+func (s *Settings) scanConfig() *ck.ConfigMap {
+	m := s.readerConfig()
+	set(m, "group.id", "cdc-relay.audit")
+	set(m, "queued.max.messages.kbytes", strconv.Itoa(scanQueue>>10))
+	setDefault(m, "fetch.max.bytes", strconv.Itoa(scanQueue/2))
+	setDefault(m, "fetch.wait.max.ms", "100")
+	return m
+}
+
+// scanQueue is how many bytes a scan has the library fetch ahead.
+const scanQueue = 16 << 20
+
 // base is the user's properties and the defaults every client shares.
 func (s *Settings) base() *ck.ConfigMap {
 	m := &ck.ConfigMap{}

@@ -87,7 +87,7 @@ func (t *Transformer) record(b *event.Batch, r *rule, i int) error {
 			"no key resolved, and topic %s is compacted: Kafka refuses a record without a key", *topic)
 	}
 	rec := event.Record{Topic: topic, Key: keepText(b, key), Time: t.row.m.Time}
-	if t.replay != nil {
+	if t.mark.key != "" {
 		rec.Time = 0
 	}
 	if rec.Value, err = t.value(b, f); err != nil {

@@ -190,13 +190,13 @@ func (t *Transformer) headers(b *event.Batch, r *rule, f *form, own bool) ([]eve
 		if f.set != headersOff && g.std != notStandard && g.std >= first && g.std <= last {
 			continue
 		}
-		if t.replay != nil && g.key == replayHeader {
+		if t.mark.key != "" && g.key == t.mark.key {
 			continue
 		}
 		hs = append(hs, event.Header{Key: g.key, Value: keepText(b, g.value)})
 	}
-	if t.replay != nil {
-		hs = append(hs, event.Header{Key: replayHeader, Value: keepConst(b, t.replay)})
+	if t.mark.key != "" {
+		hs = append(hs, event.Header{Key: t.mark.key, Value: keepConst(b, t.mark.value)})
 	}
 	return b.KeepHeaders(hs), nil
 }

@@ -25,9 +25,6 @@ var standardNames = [standards]string{
 	"event_id", "event_type", "schema_version", "occurred_at", "content_type", "trace_id", "correlation_id", "traceparent", "id",
 }
 
-// replayHeader marks the records of a replay with its id.
-const replayHeader = "cdc_replay_id"
-
 func standardOf(name string) standard {
 	switch name {
 	case "event_id":

@@ -42,6 +42,7 @@ type Options struct {
 	MessagePrefix string // of logical messages; empty: DefaultMessagePrefix
 	MaxBytes      int    // of a record on the wire; 0: DefaultMaxBytes
 	ReplayID      string // not empty: every record is marked with it and has no timestamp
+	RepairID      string // not empty: the same, for a repair
 
 	Logger     *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: no metrics
@@ -60,7 +61,7 @@ type Transformer struct {
 	mapping *mapping
 	message *mapping // of logical messages
 	metrics *metrics
-	replay  []byte
+	mark    rowHeader // of records published again; no key: none
 
 	rules      map[string]*rule
 	unknown    *rule // nil: unknown events stop
@@ -141,8 +142,11 @@ func Compile(o Options) (*Transformer, error) {
 	if t.opts.MessagePrefix == "" {
 		t.opts.MessagePrefix = DefaultMessagePrefix
 	}
-	if o.ReplayID != "" {
-		t.replay = []byte(o.ReplayID)
+	switch {
+	case o.ReplayID != "":
+		t.mark = rowHeader{key: event.ReplayHeader, value: []byte(o.ReplayID)}
+	case o.RepairID != "":
+		t.mark = rowHeader{key: event.RepairHeader, value: []byte(o.RepairID)}
 	}
 	if o.Contract == nil {
 		return nil, errors.New("transform: no contract")

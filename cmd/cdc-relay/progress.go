@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+)
+
+// progress shows how far a long command is: a bar that is drawn over itself on
+// a terminal, else a line every ten seconds.
+type progress struct {
+	w        io.Writer
+	terminal bool
+	stage    string
+	drawn    time.Time
+	width    int // of the last bar
+}
+
+// How often a bar is drawn, and a line written.
+const (
+	drawEvery = 100 * time.Millisecond
+	lineEvery = 10 * time.Second
+)
+
+// progress returns nil where nobody would read it: with -o json, unless
+// standard error is a terminal.
+func (a *app) progress() *progress {
+	f, ok := a.err.(*os.File)
+	terminal := false
+	if ok {
+		if info, err := f.Stat(); err == nil {
+			terminal = info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
+		}
+	}
+	if a.output == "json" && !terminal {
+		return nil
+	}
+	return &progress{w: a.err, terminal: terminal, drawn: time.Now()}
+}
+
+// step is a fleet.Progress.
+func (p *progress) step(stage string, done, total int64) {
+	if p == nil {
+		return
+	}
+	every := lineEvery
+	if p.terminal {
+		every = drawEvery
+	}
+	if now := time.Now(); now.Sub(p.drawn) < every && (stage == p.stage || !p.terminal) {
+		return
+	} else {
+		p.drawn = now
+	}
+	p.stage = stage
+	text := stage
+	if total > 0 {
+		text = fmt.Sprintf("%s: %d of %d", stage, done, total)
+	}
+	if !p.terminal {
+		fmt.Fprintln(p.w, text)
+		return
+	}
+	if total > 0 {
+		const cells = 30
+		full := int(min(done*cells/total, cells))
+		text = "[" + strings.Repeat("#", full) + strings.Repeat(".", cells-full) + "] " + text
+	}
+	fmt.Fprintf(p.w, "\r%-*s", p.width, text)
+	p.width = len(text)
+}
+
+// done takes the bar away.
+func (p *progress) done() {
+	if p != nil && p.width > 0 {
+		fmt.Fprintf(p.w, "\r%s\r", strings.Repeat(" ", p.width))
+		p.width = 0
+	}
+}

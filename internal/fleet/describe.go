@@ -1,0 +1,52 @@
+package fleet
+
+import (
+	"context"
+
+	"github.com/cdc-relay/cdc-relay/internal/audit"
+	"github.com/cdc-relay/cdc-relay/internal/replication"
+)
+
+// describe fetches the rows of the findings, and says what people ask for: the
+// comparison knows events by their digest only.
+func (a *auditor) describe(ctx context.Context) error {
+	details := make([]audit.Detail, len(a.result.Findings))
+	var places []replication.TableRow
+	var of []int // places → details
+	for i := range a.result.Findings {
+		f := &a.result.Findings[i]
+		d := &details[i]
+		d.Kind, d.Records = f.Kind, audit.Spots(f.Records)
+		if f.Row == nil {
+			d.EventID, d.Topic = f.Records[0].ID.Text(f.Records[0].Hashed), a.cmp.TopicName(f.Records[0].Topic)
+			continue
+		}
+		d.EventID, d.Topic = f.Row.ID.Text(f.Row.Hashed), a.cmp.TopicName(f.Row.Topic)
+		d.Created, d.XID = audit.Time(f.Row.Created), f.Row.XID
+		places = append(places, placeOf(f.Row.Place))
+		of = append(of, i)
+	}
+	n := 0
+	err := a.snap.Fetch(ctx, places, func(r *replication.TableRow) error {
+		d := &details[of[n]]
+		n++
+		d.RowID, d.Commit = a.rowID(r), audit.Time(r.Commit)
+		records, err := a.records(r)
+		if err != nil {
+			return err
+		}
+		for i := range records {
+			if *records[i].Topic == d.Topic {
+				d.Key, d.EventID = string(records[i].Key), string(identity(headersOf(&records[i])))
+				break
+			}
+		}
+		return nil
+	})
+	a.report.Details = append(details, a.report.Details...)
+	return err
+}
+
+func placeOf(p audit.Place) replication.TableRow {
+	return replication.TableRow{Part: p.Part, Block: p.Block, Tuple: p.Tuple}
+}
