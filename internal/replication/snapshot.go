@@ -99,8 +99,10 @@ const columnsSQL = `select a.attname, a.atttypid::text, (c.relreplident = 'f' or
 func (s *Snapshot) begin(ctx context.Context) error {
 	// The snapshot waits while Kafka is read.
 	const patient = "select set_config(name, '0', false) from pg_settings where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')"
-	if _, err := s.pc.Exec(ctx, patient+"; begin isolation level repeatable read, read only").ReadAll(); err != nil {
-		return err
+	for _, sql := range []string{patient, "begin isolation level repeatable read, read only"} {
+		if _, err := s.pc.Exec(ctx, sql).ReadAll(); err != nil {
+			return err
+		}
 	}
 	row, err := queryRow(ctx, s.pc, takeSQL, s.table)
 	if err != nil {
