@@ -16,9 +16,9 @@ import (
 const DefaultTolerance = 1000 // milliseconds
 
 const (
-	// perBucket is how many events a bucket should hold: 25 MB of rows and
+	// perBucket is how many events a bucket should hold: 16 MB of rows and
 	// records together.
-	perBucket  = 200_000
+	perBucket  = 120_000
 	maxBuckets = 512
 	// maxSuspects is how many keys are remembered as possibly out of order;
 	// with more, all keys are looked at.

@@ -75,10 +75,16 @@ func (c *comparison) bucket(i int) error {
 	}
 	rows, recs := c.rowBuf, c.recBuf
 	slices.SortFunc(rows, func(a, b Row) int {
-		return cmp.Or(a.ID.compare(b.ID), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Created, b.Created), cmp.Compare(a.Block, b.Block), cmp.Compare(a.Tuple, b.Tuple))
+		if c := a.ID.compare(b.ID); c != 0 { // nearly always, and worth a short cut
+			return c
+		}
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Created, b.Created), cmp.Compare(a.Block, b.Block), cmp.Compare(a.Tuple, b.Tuple))
 	})
 	slices.SortFunc(recs, func(a, b Record) int {
-		return cmp.Or(a.ID.compare(b.ID), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+		if c := a.ID.compare(b.ID); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
 	})
 	for len(rows) > 0 || len(recs) > 0 {
 		var id Sum

@@ -1,7 +1,7 @@
 package audit
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -187,4 +187,11 @@ func flag(b bool) byte {
 	return 0
 }
 
-func (s Sum) compare(o Sum) int { return bytes.Compare(s[:], o[:]) }
+// compare orders Sums; any order will do.
+func (s Sum) compare(o Sum) int {
+	a, b := order.Uint64(s[:8]), order.Uint64(o[:8])
+	if a == b {
+		a, b = order.Uint64(s[8:]), order.Uint64(o[8:])
+	}
+	return cmp.Compare(a, b)
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cdc-relay/cdc-relay/internal/audit"
+	"github.com/cdc-relay/cdc-relay/internal/doctor"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 	"github.com/cdc-relay/cdc-relay/internal/kafka"
 	"github.com/cdc-relay/cdc-relay/internal/replication"
@@ -151,10 +152,10 @@ func (a *auditor) close(ctx context.Context) {
 // foreign refuses to compare a table with the topics of another one: the
 // checkpoint, where there is one, says whose they are.
 func (a *auditor) foreign(ctx context.Context) (event.Facts, error) {
-	live := a.pipeline(role{})
-	defer live.Sink.Close()
-	defer func() { _ = live.Source.Close(context.WithoutCancel(ctx)) }() // nothing is streamed
-	facts, err := live.Source.Look(ctx)
+	opts := a.source()
+	src := replication.New(opts)
+	defer func() { _ = src.Close(context.WithoutCancel(ctx)) }() // nothing is streamed
+	facts, err := src.Look(ctx)
 	if err != nil {
 		return facts, fmt.Errorf("look at postgres: %w", err)
 	}
@@ -165,7 +166,8 @@ func (a *auditor) foreign(ctx context.Context) (event.Facts, error) {
 	if saved.State != event.StateStreaming {
 		return facts, nil
 	}
-	return facts, live.Guards.Foreign(saved, facts)
+	guard := doctor.Guard{Pipeline: a.cfg.Name, Slot: opts.Slot, Publication: opts.Publication, Options: opts.Fingerprint()}
+	return facts, guard.Foreign(saved, facts)
 }
 
 // timeColumns are the columns that may say when a row was written.

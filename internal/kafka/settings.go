@@ -219,18 +219,18 @@ func (s *Settings) readerConfig() *ck.ConfigMap {
 
 // scanConfig is the consumer of a scan: like that of the checkpoint read, but
 // for much data in little memory. By default the library alone would queue
-// 64 MB, and as much again in answers of brokers.
+// 100 000 messages or 64 MB of payload, each message with half a kilobyte of its
+// own, and hold answers of brokers of up to 50 MB, compressed, beside them.
 func (s *Settings) scanConfig() *ck.ConfigMap {
 	m := s.readerConfig()
 	set(m, "group.id", "cdc-relay.audit")
-	set(m, "queued.max.messages.kbytes", strconv.Itoa(scanQueue>>10))
-	setDefault(m, "fetch.max.bytes", strconv.Itoa(scanQueue/2))
-	setDefault(m, "fetch.wait.max.ms", "100")
+	set(m, "queued.min.messages", "20000")
+	set(m, "queued.max.messages.kbytes", "16384")
+	set(m, "fetch.max.bytes", "4194304")
+	set(m, "max.partition.fetch.bytes", "524288") // a larger batch comes all the same, alone
+	set(m, "fetch.wait.max.ms", "100")
 	return m
 }
-
-// scanQueue is how many bytes a scan has the library fetch ahead.
-const scanQueue = 16 << 20
 
 // base is the user's properties and the defaults every client shares.
 func (s *Settings) base() *ck.ConfigMap {

@@ -308,21 +308,83 @@ func (s *Snapshot) row(r *TableRow, v [][]byte) error {
 		s.oids = append(s.oids, string(v[0]))
 		s.parts[s.oids[part]] = part
 	}
-	block, tuple, ok := strings.Cut(strings.Trim(string(v[1]), "()"), ",")
-	b, err1 := strconv.ParseUint(block, 10, 32)
-	t, err2 := strconv.ParseUint(tuple, 10, 16)
-	xid, err3 := strconv.ParseUint(string(v[2]), 10, 32)
-	if err := errors.Join(err1, err2, err3); err != nil || !ok {
-		return fmt.Errorf("row %s written by transaction %s: %w", v[1], v[2], err)
+	place, xid := v[1], number{rest: v[2]}
+	if len(place) < 2 {
+		return fmt.Errorf("row at %q: not a place in a table", place)
 	}
-	*r = TableRow{Part: part, Block: uint32(b), Tuple: uint16(t), XID: uint32(xid), Columns: v[head:]}
-	for i, dst := range []*int64{&r.At, &r.Commit} {
-		if text := v[3+i]; text != nil {
-			n, err := strconv.ParseInt(string(text), 10, 64)
-			if err != nil {
-				return fmt.Errorf("time of row %s: %w", v[1], err)
+	n := number{rest: place[1 : len(place)-1]} // without the parentheses
+	*r = TableRow{Part: part, Block: uint32(n.next(',')), Tuple: uint16(n.next(0)), XID: uint32(xid.next(0)), Columns: v[head:]}
+	at, commit := number{rest: v[3]}, number{rest: v[4]}
+	if v[3] != nil {
+		r.At = at.next(0)
+	}
+	if v[4] != nil {
+		r.Commit = commit.next(0)
+	}
+	if n.bad || xid.bad || at.bad || commit.bad {
+		return fmt.Errorf("row at %s, written by transaction %s at %s, committed at %s: want numbers", place, v[2], v[3], v[4])
+	}
+	return nil
+}
+
+// number reads decimal numbers out of text.
+type number struct {
+	rest []byte
+	bad  bool
+}
+
+// next reads a number up to a separator; 0: up to the end.
+func (n *number) next(sep byte) int64 {
+	i, minus, v := 0, false, int64(0)
+	if len(n.rest) > 0 && n.rest[0] == '-' {
+		i, minus = 1, true
+	}
+	digits := 0
+	for ; i < len(n.rest) && n.rest[i] >= '0' && n.rest[i] <= '9' && digits < 18; i++ {
+		v = v*10 + int64(n.rest[i]-'0')
+		digits++
+	}
+	more := i < len(n.rest)
+	if digits == 0 || more != (sep != 0) || more && n.rest[i] != sep {
+		n.bad = true
+		return 0
+	}
+	if n.rest = n.rest[i:]; more {
+		n.rest = n.rest[1:]
+	}
+	if minus {
+		v = -v
+	}
+	return v
+}
+
+// CommitTimes gives the commit time of each transaction to set, in microseconds
+// since the Unix epoch; one Postgres does not know any more is not given. It
+// needs Tracked.
+func (s *Snapshot) CommitTimes(ctx context.Context, n int, xid func(i int) uint32, set func(i int, at int64)) error {
+	const piece = 10_000
+	for from := 0; from < n; from += piece {
+		var xids strings.Builder
+		for i := from; i < min(from+piece, n); i++ {
+			if i > from {
+				xids.WriteByte(',')
 			}
-			*dst = n
+			xids.WriteString(strconv.FormatUint(uint64(xid(i)), 10))
+		}
+		res := s.pc.ExecParams(ctx, `select w.n::text, (extract(epoch from pg_xact_commit_timestamp(w.x)) * 1000000)::int8::text
+			from unnest($1::xid[]) with ordinality as w(x, n)`, [][]byte{[]byte("{" + xids.String() + "}")}, nil, nil, nil)
+		for res.NextRow() {
+			v := res.Values()
+			i, at := number{rest: v[0]}, number{rest: v[1]}
+			if v[1] == nil {
+				continue
+			}
+			if set(from+int(i.next(0))-1, at.next(0)); i.bad || at.bad {
+				return fmt.Errorf("commit time %s of transaction %s: want numbers", v[1], v[0])
+			}
+		}
+		if _, err := res.Close(); err != nil {
+			return s.opts.wrap(phaseRead, fmt.Errorf("ask for commit times: %w", err))
 		}
 	}
 	return nil
