@@ -18,10 +18,10 @@ STACK := go run ./test/stack/run up --
 # Most tests wait for servers, not for a processor.
 GOTEST := go test -parallel 12
 
-.PHONY: help build demo demo-stop test test-short test-crash test-mutants soak guarantees race lint bench takeover generate verify clean model
+.PHONY: help build demo demo-stop test test-short test-crash test-mutants soak guarantees race lint bench takeover generate verify clean model audit-10m
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the binary into bin/
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/cdc-relay ./cmd/cdc-relay
@@ -60,6 +60,9 @@ $(GOLANGCI):
 	@echo "building golangci-lint $(GOLANGCI_VERSION), once (minutes on a cold cache)"
 	GOBIN=$(dir $@) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv $(dir $@)golangci-lint $@
+
+audit-10m: ## `audit` on 10 million events with planted losses and duplicates, within 300 MB (10 GB of disk, minutes)
+	CDC_RELAY_AUDIT_EVENTS=10000000 go test ./test/e2e -run TestAuditLarge -count=1 -v -timeout 90m
 
 bench: ## drain, latency and memory against pg_recvlogical; writes build/bench.json
 	go run ./bench

@@ -86,8 +86,8 @@ func (s *Snapshot) Close(ctx context.Context) { _ = closeBounded(ctx, s.pc) } //
 const takeSQL = `select pg_is_in_recovery()::text, (extract(epoch from clock_timestamp()) * 1000000)::int8::text,
   current_setting('track_commit_timestamp'), (select setting from pg_settings where name = 'wal_writer_delay'),
   (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end)::text,
-  (select coalesce(sum(greatest(c.reltuples, 0)), 0)::int8::text from pg_class c
-    where c.oid = $1::regclass or c.oid in (select inhrelid from pg_inherits where inhparent = $1::regclass))`
+  (select greatest(0, (select c.reltuples from pg_class c where c.oid = $1::regclass), (select sum(greatest(c.reltuples, 0))
+    from pg_class c join pg_inherits i on i.inhrelid = c.oid where i.inhparent = $1::regclass))::int8::text)`
 
 const columnsSQL = `select a.attname, a.atttypid::text, (c.relreplident = 'f' or coalesce(a.attnum = any(i.indkey), false))::text,
     c.oid::text, n.nspname, c.relname
