@@ -56,7 +56,7 @@ func (f *Fleet) Audit(ctx context.Context, req AuditRequest) (*audit.Report, err
 }
 
 // auditor is one audit. Its snapshot stays open until close, so that rows can be
-// fetched by their place.
+// fetched by their place. Closing it twice does nothing.
 type auditor struct {
 	*unit
 	req     AuditRequest
@@ -139,6 +139,7 @@ func (a *auditor) close(ctx context.Context) {
 	if a.client != nil {
 		a.client.Close()
 	}
+	a.cmp, a.snap, a.client = nil, nil, nil
 	a.batch.Reset()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/cdc-relay/cdc-relay/internal/audit"
+	"github.com/cdc-relay/cdc-relay/internal/kafka"
 	"github.com/cdc-relay/cdc-relay/internal/replication"
 )
 
@@ -43,8 +44,35 @@ func (a *auditor) describe(ctx context.Context) error {
 		}
 		return nil
 	})
+	if err == nil {
+		err = a.lookUp(ctx, details)
+	}
 	a.report.Details = append(details, a.report.Details...)
 	return err
+}
+
+// maxLookUps is how many records are read again for their key and id.
+const maxLookUps = 500
+
+// lookUp reads the first record of each finding that has no row again.
+func (a *auditor) lookUp(ctx context.Context, details []audit.Detail) error {
+	var places []kafka.Span
+	var of []int // places → details
+	for i := range details {
+		if d := &details[i]; d.RowID == "" && len(d.Records) > 0 && len(places) < maxLookUps {
+			places = append(places, kafka.Span{Topic: d.Topic, Partition: d.Records[0].Partition, From: d.Records[0].Offset})
+			of = append(of, i)
+		}
+	}
+	if len(places) == 0 {
+		return nil
+	}
+	return a.client.ReadAt(ctx, places, func(s *kafka.Scanned) error {
+		d := &details[of[s.Span]]
+		d.Key, d.EventID = string(s.Key), string(identity(s.Header))
+		d.Records[0].EventID = d.EventID
+		return nil
+	})
 }
 
 func placeOf(p audit.Place) replication.TableRow {

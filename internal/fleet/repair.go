@@ -88,6 +88,7 @@ func (r *repairer) run(ctx context.Context, dry bool) error {
 	if err := r.produceAll(ctx); err != nil {
 		return err
 	}
+	r.audit.close(ctx) // Postgres need not keep two moments
 	return r.verify(ctx)
 }
 

@@ -91,12 +91,56 @@ func (s *Scanned) Header(name string) ([]byte, bool) {
 // error when nothing has moved for Settings.Patience: the broker is gone, or an
 // open transaction holds back what is behind it.
 func (c *Client) Scan(ctx context.Context, spans []Span, each func(*Scanned) error) error {
-	s := &scanner{c: c, spans: spans, at: map[string][]int{}}
-	if err := s.open(); err != nil {
+	s, err := c.newScanner()
+	if err != nil {
 		return err
 	}
 	defer s.close()
+	if err := s.assign(spans); err != nil {
+		return err
+	}
 	return s.run(ctx, each)
+}
+
+// ReadAt reads single records: those at From of some spans, of which several
+// may be of one partition. Span is the index in places. A record that is not
+// there any more is left out.
+func (c *Client) ReadAt(ctx context.Context, places []Span, each func(*Scanned) error) error {
+	s, err := c.newScanner()
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	type partition struct {
+		topic string
+		n     int32
+	}
+	for done := 0; done < len(places); { // rounds of one record of each partition
+		var spans []Span
+		var of []int // spans → places
+		in := map[partition]bool{}
+		for i := done; i < len(places); i++ {
+			p := places[i]
+			if in[partition{p.Topic, p.Partition}] {
+				break
+			}
+			in[partition{p.Topic, p.Partition}] = true
+			p.Until = p.From + 1
+			spans, of = append(spans, p), append(of, i)
+		}
+		done += len(spans)
+		if err := s.assign(spans); err != nil {
+			return err
+		}
+		err := s.run(ctx, func(r *Scanned) error {
+			r.Span = of[r.Span]
+			return each(r)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // scanner is one scan.
@@ -115,9 +159,22 @@ type scanner struct {
 	lastAt   []int
 }
 
-func (s *scanner) open() error {
+func (c *Client) newScanner() (*scanner, error) {
+	d, cfg := NewDrain(c.settings.scanConfig(), c.log)
+	consumer, err := ck.NewConsumer(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("make Kafka consumer: %w", err)
+	}
+	s := &scanner{c: c, consumer: consumer, drained: d, events: make(chan ck.Event)}
+	d.Start(s.events)
+	return s, nil
+}
+
+// assign begins to read spans of different partitions, in place of those before.
+func (s *scanner) assign(spans []Span) error {
 	var assign []ck.TopicPartition
-	s.pos = make([]int64, len(s.spans))
+	s.spans, s.at, s.pos, s.left = spans, map[string][]int{}, make([]int64, len(spans)), 0
+	s.lastName, s.lastAt = "", nil
 	for i := range s.spans {
 		sp := &s.spans[i]
 		s.pos[i] = sp.From
@@ -131,18 +188,14 @@ func (s *scanner) open() error {
 		}
 		s.at[sp.Topic][sp.Partition] = i
 	}
-	d, cfg := NewDrain(s.c.settings.scanConfig(), s.c.log)
-	consumer, err := ck.NewConsumer(cfg)
-	if err != nil {
-		return fmt.Errorf("make Kafka consumer: %w", err)
-	}
-	s.consumer, s.drained, s.events = consumer, d, make(chan ck.Event)
-	d.Start(s.events)
 	if s.left == 0 {
 		return nil
 	}
-	if err := consumer.Assign(assign); err != nil {
-		s.close()
+	err := s.consumer.Assign(assign)
+	if err == nil { // a partition that was paused stays so over Assign
+		err = s.consumer.Resume(assign)
+	}
+	if err != nil {
 		return s.c.classify(err, "read topics", "")
 	}
 	return nil

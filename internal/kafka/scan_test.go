@@ -137,3 +137,34 @@ func TestScanEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Single records, several of one partition among them, and one that is an
+// aborted one's place.
+func TestReadAt(t *testing.T) {
+	t.Parallel()
+	broker := stack.Broker(t)
+	c := open(t, broker.Bootstrap(), nil)
+	topic := broker.Topic(t, 2, map[string]string{"retention.ms": "-1"})
+	plain := client(t, broker.Bootstrap())
+	for n := range 10 {
+		produce(t, plain, record(topic, 0, n), record(topic, 1, 100+n))
+	}
+	txn := client(t, broker.Bootstrap(), kgo.TransactionalID(topic+"-txn"))
+	if err := txn.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	produce(t, txn, record(topic, 0, 55))
+	if err := txn.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+		t.Fatal(err)
+	}
+	at := func(p int32, off int64) Span { return Span{Topic: topic, Partition: p, From: off} }
+	var lines []string
+	err := c.ReadAt(t.Context(), []Span{at(0, 7), at(1, 2), at(1, 3), at(0, 10), at(0, 0)}, func(s *Scanned) error {
+		lines = append(lines, fmt.Sprintf("%d %s", s.Span, s.Key))
+		return nil
+	})
+	slices.Sort(lines)
+	if want := []string{"0 k7", "1 k102", "2 k103", "4 k0"}; err != nil || !slices.Equal(lines, want) {
+		t.Errorf("%q, %v; want %q", lines, err, want)
+	}
+}

@@ -115,7 +115,7 @@ func TestAuditFindsWhatWasPlanted(t *testing.T) {
 		t.Errorf("disorder: %+v", rep)
 	}
 	for _, d := range rep.Details {
-		if d.Kind == audit.OutOfOrder && (len(d.Records) != 2 || d.Records[0].Offset <= ids[29].Offset || d.Records[1].Offset < ids[27].Offset) {
+		if d.Kind == audit.OutOfOrder && (d.EventID != "a stranger" || d.Key != n.want[29].Key || len(d.Records) != 2 || d.Records[0].Offset <= ids[29].Offset || d.Records[1].Offset < ids[27].Offset) {
 			t.Errorf("the disorder: %+v", d)
 		}
 	}
