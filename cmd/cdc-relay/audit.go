@@ -26,6 +26,7 @@ func (c *compared) flags(cmd *cobra.Command) {
 	f.StringVar(&c.Dir, "temp", "", "directory of temporary files, about 120 bytes for each event; default: the system's")
 	f.DurationVar(&c.Wait, "wait", 30*time.Second, "how long to wait for the relay to pass the moment of the comparison")
 	f.DurationVar(&c.Tolerance, "tolerance", audit.DefaultTolerance*time.Millisecond, "how much earlier than the one before it, with the same key, a record's commit time may be")
+	f.StringVar(&c.Anchor, "anchor", "", "the anchor (slots anchor) whose log says at which LSN the rows found were committed")
 	f.IntVar(&c.Limit, "limit", 0, "how many findings of each kind are listed; default: 20, with -o json 1000")
 }
 

@@ -56,8 +56,11 @@ func (p *progress) step(stage string, done, total int64) {
 	}
 	p.stage = stage
 	text := stage
-	if total > 0 {
+	switch {
+	case total >= done && total > 0:
 		text = fmt.Sprintf("%s: %d of %d", stage, done, total)
+	case done > 0: // the total was not known, or a guess
+		text, total = fmt.Sprintf("%s: %d", stage, done), 0
 	}
 	if !p.terminal {
 		fmt.Fprintln(p.w, text)

@@ -52,6 +52,7 @@ type Detail struct {
 	Created string `json:"created_at,omitempty"`
 	XID     uint32 `json:"xid,omitempty"`
 	Commit  string `json:"commit_time,omitempty"` // where track_commit_timestamp is on
+	LSN     string `json:"lsn,omitempty"`         // of the commit, where an anchor keeps it
 	Why     string `json:"why,omitempty"`
 	// Records are where it is in Kafka: the copies of a duplicate; of a
 	// disorder the late record and the one before it.
@@ -182,6 +183,7 @@ func (d *Detail) String() string {
 	add("key", d.Key)
 	add("created_at", d.Created)
 	add("committed", d.Commit)
+	add("lsn", d.LSN)
 	if d.XID != 0 {
 		add("xid", fmt.Sprint(d.XID))
 	}

@@ -23,6 +23,7 @@ type AuditRequest struct {
 	Wait         time.Duration // for the relay to pass the snapshot
 	Tolerance    time.Duration // of order
 	Limit        int           // findings of each kind with their details
+	Anchor       string        // whose log says at which LSN rows were committed; "": none
 	Progress     Progress
 }
 

@@ -77,7 +77,7 @@ func (a *auditor) readRows(ctx context.Context) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			a.req.Progress("rows read", n, max(total, n))
+			a.req.Progress("rows read", n, total)
 		}
 		a.report.TableRows++
 		records, err := a.records(r)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/cdc-relay/cdc-relay/internal/audit"
 	"github.com/cdc-relay/cdc-relay/internal/kafka"
+	"github.com/cdc-relay/cdc-relay/internal/replay"
 	"github.com/cdc-relay/cdc-relay/internal/replication"
 )
 
@@ -47,7 +48,37 @@ func (a *auditor) describe(ctx context.Context) error {
 	if err == nil {
 		err = a.lookUp(ctx, details)
 	}
+	if err == nil && a.req.Anchor != "" {
+		err = a.lookIntoLog(ctx, details)
+	}
 	a.report.Details = append(details, a.report.Details...)
+	return err
+}
+
+// lookIntoLog finds the commit LSNs of rows in the log that an anchor keeps.
+func (a *auditor) lookIntoLog(ctx context.Context, details []audit.Detail) error {
+	slot, err := replay.AnchorSlot(a.cfg.Slot, a.req.Anchor)
+	if err != nil {
+		return &UsageError{"--anchor: " + err.Error()}
+	}
+	var xids []uint32
+	for i := range details {
+		if details[i].XID != 0 {
+			xids = append(xids, details[i].XID)
+		}
+	}
+	if len(xids) == 0 {
+		return nil
+	}
+	src := replication.New(a.source())
+	defer func() { _ = src.Close(context.WithoutCancel(ctx)) }() // nothing is streamed
+	a.req.Progress("decoding the log of anchor "+a.req.Anchor, 0, 0)
+	lsns, err := src.CommitLSNs(ctx, slot, xids)
+	for i := range details {
+		if lsn, ok := lsns[details[i].XID]; ok {
+			details[i].LSN = lsn.String()
+		}
+	}
 	return err
 }
 

@@ -62,7 +62,12 @@ type repairer struct {
 	audit *auditor
 	tr    *transform.Transformer
 	batch *event.Batch
-	whole int // records of the Postgres transaction in hand that the batch holds
+
+	// The Postgres transaction in hand. A savepoint gives rows of one transaction
+	// different ids, and the same commit time, if that is tracked.
+	xid        uint32
+	commitTime int64
+	whole      int // records of it that the batch holds
 }
 
 func (r *repairer) run(ctx context.Context, dry bool) error {
@@ -248,14 +253,14 @@ func (r *repairer) fetch(ctx context.Context, jobs []job) error {
 		last := len(topics) - 1
 		topics[last] = append(topics[last], r.audit.cmp.TopicName(j.Topic))
 	}
-	n, before := 0, uint32(0)
+	n := 0
 	return r.audit.snap.Fetch(ctx, places, func(row *replication.TableRow) error {
-		if n == 0 || row.XID != before {
-			before = row.XID
+		if row.XID != r.xid && (row.Commit == 0 || row.Commit != r.commitTime) {
 			if err := r.between(ctx); err != nil {
 				return err
 			}
 		}
+		r.xid, r.commitTime = row.XID, row.Commit
 		n++
 		return r.add(ctx, row, topics[n-1])
 	})

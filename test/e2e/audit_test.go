@@ -130,6 +130,8 @@ func TestAuditFindsAGap(t *testing.T) {
 	r := n.start()
 	n.publish(5)
 	n.arrived(n.reader(n.topic))
+	n.acknowledged()
+	n.run("slots", "anchor", "before").exits(0)
 	n.stopped(r, 0)
 	n.publish(4) // the gap
 	n.run("slots", "recreate", "--accept-gap").exits(0)
@@ -162,6 +164,26 @@ func TestAuditFindsAGap(t *testing.T) {
 	if rep.Missing != 4 || rep.NotRelayedYet != 0 || rep.RelayBehind {
 		t.Errorf("caught up: %+v", rep)
 	}
+	// The log is there still, under another name, and knows the LSNs.
+	last := event.LSN(0)
+	rep = n.audits(3, "--anchor", "before")
+	for _, e := range gap {
+		for _, d := range rep.Details {
+			if d.EventID != e.ID {
+				continue
+			}
+			if lsn, err := event.ParseLSN(d.LSN); err != nil || lsn <= last {
+				t.Errorf("event %s was committed at %q, after %s: %v", e.ID, d.LSN, last, err)
+			} else {
+				last = lsn
+			}
+		}
+	}
+	if last == 0 {
+		t.Error("no LSN was found")
+	}
+	n.run("audit", "--anchor", "nobody").exits(1).says("nobody")
+	n.run("slots", "anchor", "before", "--drop").exits(0)
 	// The range leaves the gap out.
 	if rep = n.audits(0, "--since", rep.SnapshotTime); rep.TableRows != 0 {
 		t.Errorf("an empty range: %+v", rep)
