@@ -62,6 +62,7 @@ type auditor struct {
 	*unit
 	req     AuditRequest
 	system  string
+	anchor  string // the slot of req.Anchor
 	began   time.Time
 	snap    *replication.Snapshot
 	client  *kafka.Client
@@ -153,6 +154,9 @@ func (a *auditor) foreign(ctx context.Context) (event.Facts, error) {
 	facts, err := src.Look(ctx)
 	if err != nil {
 		return facts, fmt.Errorf("look at postgres: %w", err)
+	}
+	if err := a.anchored(ctx, src); err != nil {
+		return facts, err
 	}
 	saved, err := a.checkpoint(ctx, a.cfg)
 	if err != nil {

@@ -2,8 +2,10 @@ package fleet
 
 import (
 	"context"
+	"slices"
 
 	"github.com/cdc-relay/cdc-relay/internal/audit"
+	"github.com/cdc-relay/cdc-relay/internal/event"
 	"github.com/cdc-relay/cdc-relay/internal/kafka"
 	"github.com/cdc-relay/cdc-relay/internal/replay"
 	"github.com/cdc-relay/cdc-relay/internal/replication"
@@ -55,12 +57,28 @@ func (a *auditor) describe(ctx context.Context) error {
 	return err
 }
 
-// lookIntoLog finds the commit LSNs of rows in the log that an anchor keeps.
-func (a *auditor) lookIntoLog(ctx context.Context, details []audit.Detail) error {
-	slot, err := replay.AnchorSlot(a.cfg.Slot, a.req.Anchor)
-	if err != nil {
+// anchored finds the slot of the anchor that was asked for: better now than
+// when everything was compared.
+func (a *auditor) anchored(ctx context.Context, src *replication.Source) error {
+	if a.req.Anchor == "" {
+		return nil
+	}
+	var err error
+	if a.anchor, err = replay.AnchorSlot(a.cfg.Slot, a.req.Anchor); err != nil {
 		return &UsageError{"--anchor: " + err.Error()}
 	}
+	slots, err := src.ListSlots(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(slots, func(s replication.SlotInfo) bool { return s.Name == a.anchor }) {
+		return event.Refusef("cdc-relay slots list", "there is no anchor %q (slot %s)", a.req.Anchor, a.anchor)
+	}
+	return nil
+}
+
+// lookIntoLog finds the commit LSNs of rows in the log that an anchor keeps.
+func (a *auditor) lookIntoLog(ctx context.Context, details []audit.Detail) error {
 	var xids []uint32
 	for i := range details {
 		if details[i].XID != 0 {
@@ -73,7 +91,7 @@ func (a *auditor) lookIntoLog(ctx context.Context, details []audit.Detail) error
 	src := replication.New(a.source())
 	defer func() { _ = src.Close(context.WithoutCancel(ctx)) }() // nothing is streamed
 	a.req.Progress("decoding the log of anchor "+a.req.Anchor, 0, 0)
-	lsns, err := src.CommitLSNs(ctx, slot, xids)
+	lsns, err := src.CommitLSNs(ctx, a.anchor, xids)
 	for i := range details {
 		if lsn, ok := lsns[details[i].XID]; ok {
 			details[i].LSN = lsn.String()

@@ -149,6 +149,9 @@ func (r *repairer) permitted(dry bool) error {
 	case r.audit.result.Overflow:
 		return event.Refusef("repair a part of it: --since and --until; cdc-relay audit says where the first rows are",
 			"%d records are missing, and a repair holds at most %d", rep.Missing, maxRepair)
+	case rep.SafeLSN == 0 && !dry:
+		return event.Refusef("cdc-relay run, and repair when it has caught up",
+			"there is no checkpoint: no relay has published anything yet")
 	case rep.RelayBehind && !dry:
 		return event.Refusef("start the relay (cdc-relay run), which may need cdc-relay slots recreate --accept-gap first, and repair when it has caught up; --wait 5m waits longer",
 			"the relay is at %s and the rows reach to %s: a row that is under way would be published twice", rep.SafeLSN, rep.SnapshotLSN)

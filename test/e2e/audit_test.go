@@ -182,7 +182,7 @@ func TestAuditFindsAGap(t *testing.T) {
 	if last == 0 {
 		t.Error("no LSN was found")
 	}
-	n.run("audit", "--anchor", "nobody").exits(1).says("nobody")
+	n.run("audit", "--anchor", "nobody").exits(3).says(`no anchor "nobody"`)
 	n.run("slots", "anchor", "before", "--drop").exits(0)
 	// The range leaves the gap out.
 	if rep = n.audits(0, "--since", rep.SnapshotTime); rep.TableRows != 0 {
@@ -249,5 +249,67 @@ func TestAuditHeaders(t *testing.T) {
 	if !strings.Contains(out, "25.0%") || !strings.Contains(out, "100%") {
 		t.Errorf("shares:\n%s", out)
 	}
+	n.stopped(r, 0)
+}
+
+// Of a compacted topic a row is called missing only if no later record of its
+// key could have taken the place of its record.
+func TestAuditOfACompactedTopic(t *testing.T) {
+	n := newLane(t, with(often), with(func(c *rig.Config) {
+		c.Contract = strings.Replace(laneContract, "cleanup.policy: delete", "cleanup.policy: compact", 1)
+	}))
+	r := n.start()
+	n.publish(3) // keys k1 k2 k0
+	n.arrived(n.reader(n.topic))
+	n.stopped(r, 0)
+	gap := n.gap(2, 1) // k1 k2
+	r = n.start()
+	n.made += 3
+	n.publish(1) // k0
+	n.arrived(n.reader(n.topic))
+	n.foundExactly(n.audits(3), audit.Missing, gap[0].ID, gap[1].ID)
+	n.publish(1) // k1: what was lost of it may have been compacted away
+	n.arrived(n.reader(n.topic))
+	rep := n.audits(3)
+	n.foundExactly(rep, audit.Missing, gap[1].ID)
+	n.foundExactly(rep, audit.Removed, gap[0].ID)
+	n.stopped(r, 0)
+}
+
+// A row that nothing can be made of is named with the reason; a repair leaves it
+// alone. Before anything was relayed, all rows are missing.
+func TestAuditNamesWhatCannotBeEncoded(t *testing.T) {
+	n := newLane(t)
+	n.run("topics", "apply").exits(0)
+	n.publish(2)
+	n.exec(`select cdc_relay.publish_to_outbox('essay', 'k9', 'essay.state.changed', '{"event_id": 7}')`)
+	rep := n.audits(3, "--wait", "0s")
+	if rep.Missing != 2 || rep.Unencodable != 1 || rep.TableRows != 3 || rep.ExpectedRecords != 2 {
+		t.Errorf("%+v", rep)
+	}
+	for _, d := range rep.Details {
+		if d.Kind == audit.Unencodable && (d.RowID == "" || d.XID == 0 || !strings.Contains(d.Why, "EssayStateChangedEventV1") || strings.Contains(d.Why, "0/0")) {
+			t.Errorf("%+v", d)
+		}
+	}
+	n.run("repair", "--yes", "--wait", "0s").exits(3).says("there is no checkpoint", "cdc-relay run")
+}
+
+// The tables of others: no created_at, ids in another header, topics by row.
+func TestAuditOfAMappedTable(t *testing.T) {
+	n := newLane(t, with(often), with(func(c *rig.Config) {
+		c.Extra += "mapping: debezium\n"
+		c.Contract = "unknown_event: default\ndefaults: {encoding: json}\n"
+	}))
+	router := "outbox.event." + n.name
+	n.check(n.kafka.CreateTopic(n.ctx(time.Minute), router, 1, nil))
+	n.exec(debeziumTable)
+	r := n.start()
+	n.exec(`insert into outboxevent select gen_random_uuid(), $1, 'o-' || i % 3, 'OrderCreated', '{"a": 1}' from generate_series(1, 20) i`, n.name)
+	n.delivered(n.reader(router), 20, time.Minute)
+	if rep := n.audits(0); rep.TableRows != 20 || rep.ExpectedRecords != 20 || rep.KafkaRecords != 20 || rep.Unknown+rep.Unidentified != 0 {
+		t.Errorf("%+v", rep)
+	}
+	n.run("audit", "--since", "1h").exits(2).says("--time-column")
 	n.stopped(r, 0)
 }
