@@ -49,12 +49,11 @@ func (p *progress) step(stage string, done, total int64) {
 	if p.terminal {
 		every = drawEvery
 	}
-	if now := time.Now(); now.Sub(p.drawn) < every && (stage == p.stage || !p.terminal) {
+	now := time.Now()
+	if soon := now.Sub(p.drawn) < every; soon && (stage == p.stage || !p.terminal) {
 		return
-	} else {
-		p.drawn = now
 	}
-	p.stage = stage
+	p.drawn, p.stage = now, stage
 	text := stage
 	switch {
 	case total >= done && total > 0:

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
-	"pgregory.net/rapid"
 )
 
 // table is an audit with helpers; row and record n are about event n.
@@ -358,93 +356,6 @@ func TestIDs(t *testing.T) {
 	}
 }
 
-func TestEntriesReadBack(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		row := Row{
-			Created: rapid.Int64().Draw(t, "created"), XID: rapid.Uint32().Draw(t, "xid"), KeyHash: rapid.Uint32().Draw(t, "hash"),
-			Topic: rapid.Uint16().Draw(t, "topic"), Hashed: rapid.Bool().Draw(t, "hashed"),
-			Place: Place{rapid.Uint16().Draw(t, "part"), rapid.Uint16().Draw(t, "tuple"), rapid.Uint32().Draw(t, "block")},
-		}
-		rec := Record{
-			Offset: rapid.Int64().Draw(t, "offset"), Time: rapid.Int64().Draw(t, "time"), Partition: rapid.Int32().Draw(t, "partition"),
-			Topic: row.Topic, Mark: Mark(rapid.IntRange(0, 2).Draw(t, "mark")), Hashed: row.Hashed,
-		}
-		copy(row.ID[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
-		copy(row.Key[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "key"))
-		rec.ID, rec.Key = row.Key, row.ID
-		var row2 Row
-		var rec2 Record
-		row2.read(row.append(nil))
-		rec2.read(rec.append(nil))
-		if row != row2 || rec != rec2 || len(row.append(nil)) != rowBytes || len(rec.append(nil)) != recordBytes {
-			t.Errorf("%+v became %+v; %+v became %+v", row, row2, rec, rec2)
-		}
-	})
-}
-
-// The comparison against one that keeps everything in maps.
-func TestAgainstTheNaive(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	rapid.Check(t, func(rt *rapid.T) {
-		a, err := New(Options{Dir: dir, Tolerance: 3, Limit: 1000, buckets: rapid.SampledFrom([]int{1, 2, 16}).Draw(rt, "buckets")})
-		if err != nil {
-			rt.Fatal(err)
-		}
-		defer a.Close()
-		topic, _ := a.Topic("t")
-		type ident struct{ n int }
-		rows, live, replays := map[ident]int{}, map[ident]int{}, map[ident]int{}
-		small := rapid.IntRange(0, 12)
-		for range rapid.IntRange(0, 40).Draw(rt, "rows") {
-			n := small.Draw(rt, "row")
-			rows[ident{n}]++
-			if err := a.AddRow(&Row{ID: sum(n), Topic: topic, Key: KeyOf([]byte{byte(n % 3)})}); err != nil {
-				rt.Fatal(err)
-			}
-		}
-		newest, disorder := map[string]int64{}, int64(0)
-		for i := range rapid.IntRange(0, 60).Draw(rt, "records") {
-			n, at := small.Draw(rt, "record"), int64(rapid.IntRange(0, 20).Draw(rt, "time"))
-			m := Mark(rapid.IntRange(0, 2).Draw(rt, "mark"))
-			p := int32(rapid.IntRange(0, 1).Draw(rt, "partition"))
-			if m == Replayed {
-				replays[ident{n}]++
-			} else {
-				live[ident{n}]++
-			}
-			key := fmt.Sprint(n%3, p)
-			if last, ok := newest[key]; m == Live {
-				if ok && at < last-3 {
-					disorder++
-				}
-				newest[key] = max(at, last)
-			}
-			r := Record{ID: sum(n), Topic: topic, Key: KeyOf([]byte{byte(n % 3)}), Partition: p, Offset: int64(i), Time: at, Mark: m}
-			if err := a.AddRecord(&r); err != nil {
-				rt.Fatal(err)
-			}
-		}
-		var missing, duplicate, unknown int64
-		for n := range 13 {
-			id := ident{n}
-			missing += int64(max(rows[id]-max(live[id], replays[id]), 0))
-			duplicate += int64(max(live[id]-max(rows[id], 1), 0))
-			if rows[id] == 0 && live[id]+replays[id] > 0 {
-				unknown++
-			}
-		}
-		res, err := a.Compare(t.Context(), facts(), func(int, int) {})
-		if err != nil {
-			rt.Fatal(err)
-		}
-		if c := res.Counts; c[Missing] != missing || c[Duplicate] != duplicate || c[Unknown] != unknown || c[OutOfOrder] != disorder {
-			rt.Errorf("found %v, want missing %d, duplicate %d, unknown %d, out of order %d", c, missing, duplicate, unknown, disorder)
-		}
-	})
-}
-
 // More keys under suspicion than are remembered: all are looked at.
 func TestManySuspects(t *testing.T) {
 	t.Parallel()
@@ -460,52 +371,5 @@ func TestManySuspects(t *testing.T) {
 	res, err := b.a.Compare(t.Context(), facts(), func(int, int) {})
 	if err != nil || res.Counts[OutOfOrder] != 1 {
 		t.Errorf("%v, %v", res.Counts, err)
-	}
-}
-
-func TestPrint(t *testing.T) {
-	t.Parallel()
-	r := Report{Pipeline: "essays", Table: "cdc_relay.outbox", Missing: 2, TableRows: 10, ExpectedRecords: 10, KafkaRecords: 8, OrderTolerance: 1000,
-		Details: []Detail{{Kind: Missing, EventID: "e-1", RowID: "r-1", Topic: "t", Key: "k", Created: "2026-05-01T00:00:00.000000Z", XID: 7}}}
-	var out strings.Builder
-	if err := r.Print(&out); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"2  missing", "0  duplicate", "missing: the first 1 of 2", "event_id e-1  row r-1  topic t  key k", "xid 7", "NOT SOUND", "track_commit_timestamp is off"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("lacks %q:\n%s", want, out.String())
-		}
-	}
-}
-
-func TestHeaders(t *testing.T) {
-	t.Parallel()
-	h := NewHeaders()
-	add := func(typ string, names ...string) {
-		h.Add(func(name string) ([]byte, bool) {
-			if name == "event_type" {
-				return []byte(typ), typ != ""
-			}
-			return []byte("v"), slices.Contains(names, name)
-		})
-	}
-	add("a", "event_id", "trace_id")
-	add("a", "event_id")
-	add("", "event_id")
-	counts := h.Counts()
-	if len(counts) != 2 || cmp.Compare(counts[0].Type, counts[1].Type) >= 0 || counts[1].Records != 2 || counts[1].With["trace_id"] != 1 || counts[1].With["event_id"] != 2 {
-		t.Errorf("%+v", counts)
-	}
-	var out strings.Builder
-	if err := PrintHeaders(&out, counts); err != nil || !strings.Contains(out.String(), "50.0%") || !strings.Contains(out.String(), "(none)") {
-		t.Errorf("%v\n%s", err, out.String())
-	}
-	for _, c := range []struct {
-		n, of int64
-		want  string
-	}{{0, 9, "0%"}, {9, 9, "100%"}, {1, 1_000_000, "0.1%"}, {999_999, 1_000_000, "99.9%"}} {
-		if got := share(c.n, c.of); got != c.want {
-			t.Errorf("share(%d, %d) = %s", c.n, c.of, got)
-		}
 	}
 }

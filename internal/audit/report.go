@@ -132,8 +132,11 @@ func (r *Report) Print(w io.Writer) error {
 	}
 	r.details(p)
 	verdict := "sound"
-	if !r.Sound {
+	switch {
+	case !r.Sound:
 		verdict = "NOT SOUND"
+	case r.NotRelayedYet > 0:
+		verdict = "sound as far as it was relayed"
 	}
 	p.line("%s (%.1f s)", verdict, r.Seconds)
 	return p.err
@@ -157,8 +160,12 @@ func (r *Report) details(p *printer) {
 		p.line("\n%s: the first %d of %d", k, len(of), counts[k])
 		for i := range of {
 			p.line("  %s", of[i].String())
-			for _, s := range of[i].Records {
-				p.line("    %s", s.String())
+			for n, s := range of[i].Records {
+				before := ""
+				if k == OutOfOrder && n == 1 {
+					before = "behind "
+				}
+				p.line("    %s%s", before, s.String())
 			}
 		}
 	}

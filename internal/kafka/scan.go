@@ -44,7 +44,7 @@ func (c *Client) Spans(ctx context.Context, since time.Time, topics map[string]T
 		}
 		from := low
 		if !since.IsZero() {
-			if from, err = c.offsets(ctx, name, ck.NewOffsetSpecForTimestamp(since.UnixMilli()), level, all...); err != nil {
+			if from, err = c.offsets(ctx, name, ck.NewOffsetSpecForTimestamp(max(since.UnixMilli(), 0)), level, all...); err != nil {
 				return nil, err
 			}
 		}

@@ -145,14 +145,14 @@ func TestRepairHealsAGap(t *testing.T) {
 }
 
 // Killed in the middle, and run again while services write and the relay
-// publishes: each event is there once.
+// publishes; and one more beside it, which fences it: each event is there once.
 func TestRepairKilledInTheMiddle(t *testing.T) {
-	n := newLane(t, with(often), with(func(c *rig.Config) { c.Extra += "batch: {events: 10}\n" }))
+	n := newLane(t, with(often), with(func(c *rig.Config) { c.Extra += "batch: {events: 5}\n" }))
 	r := n.start()
 	n.publish(3)
 	n.arrived(n.reader(n.topic))
 	n.stopped(r, 0)
-	gap := n.gap(300, 5)
+	gap := n.gap(400, 5)
 	r = n.start()
 	n.publish(2)
 
@@ -166,16 +166,18 @@ func TestRepairKilledInTheMiddle(t *testing.T) {
 		}
 		return c
 	}
-	for i := range 2 {
-		first := n.launch("repair", "--yes")
-		n.check(reader.Read(n.ctx(time.Minute), func(int) bool { return repaired() >= 50+400*i }))
-		first.Kill()
-	}
+	first := n.launch("repair", "--yes")
+	n.check(reader.Read(n.ctx(time.Minute), func(int) bool { return repaired() >= 50 }))
+	first.Kill()
 	if got := repaired(); got >= len(gap) {
 		t.Fatalf("the kill came too late: %d records were produced", got)
 	}
+	second := n.launch("repair", "--yes")
+	n.check(reader.Read(n.ctx(time.Minute), func(int) bool { return repaired() >= 250 }))
 	n.publish(5)
+	n.rewrite(func(c *rig.Config) { c.Extra = strings.Replace(c.Extra, "events: 5", "events: 500", 1) })
 	done := n.repairs(0, "--yes")
+	n.gone(second, 4, time.Minute, "fenced")
 	if !done.Healed || done.Produced == 0 || done.Produced >= int64(len(gap)) {
 		done.Before, done.After = nil, nil
 		t.Errorf("the last repair: %+v", done)
