@@ -144,7 +144,7 @@ func (a *app) slotsRecreate() *cobra.Command {
 			if gap.Since != "" {
 				fmt.Fprintf(a.out, " (the last published row was committed at %s)", gap.Since)
 			}
-			fmt.Fprintln(a.out, "\n  next: cdc-relay run; the rows between are still in the outbox table unless they were deleted")
+			fmt.Fprintln(a.out, "\n  next: cdc-relay run; when it has caught up, cdc-relay repair --dry-run shows the rows between that are still in the outbox table")
 			return nil
 		},
 	}

@@ -72,7 +72,9 @@ func (a *auditor) scan(ctx context.Context, spans []kafka.Span, facts *audit.Fac
 		}
 		sp := &spans[s.Span]
 		if from := &facts.Topics[sp.Topic].From[sp.Partition]; *from == 1<<63-1 {
-			*from = s.Time * 1000
+			// A record that was deleted may be of the same millisecond, or of a
+			// commit that was overtaken.
+			*from = (s.Time+1)*1000 + a.req.Tolerance.Microseconds()
 		}
 		id := identity(s.Header)
 		if len(id) == 0 {
