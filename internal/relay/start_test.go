@@ -89,7 +89,7 @@ func TestAMissingSlotIsNotRefusedWhileItsIntentIsHidden(t *testing.T) {
 			}
 			r.settled = &event.Saved{V: 1, State: event.StateCreating, Safe: 60, Offset: 1}
 			err := r.play(t, func() {
-				pass(5 * standbyEvery)
+				pass(5 * lookEvery)
 				synctest.Wait()
 				r.note(func() {
 					if got := r.states[len(r.states)-1]; got != Recovering {
