@@ -63,7 +63,8 @@ func (w *world) produce(s *State, r int) {
 	}
 	n := *s
 	q := &n.R[r]
-	a, p := act{do: doCheckpoint, relay: r, id: id}, holds
+	a := act{do: doCheckpoint, relay: r, id: id}
+	var p property
 	if q.PC == pcProduce {
 		q.K = q.nextRow()
 		a.do, a.arg = doRow, q.K

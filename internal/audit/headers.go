@@ -87,10 +87,10 @@ func PrintHeaders(w io.Writer, counts []HeaderCount) error {
 
 // share is a percentage that says 100 and 0 only when it is all or nothing.
 func share(n, of int64) string {
-	switch {
-	case n == of:
+	switch n {
+	case of:
 		return "100%"
-	case n == 0:
+	case 0:
 		return "0%"
 	}
 	permille := min(max(n*1000/of, 1), 999)

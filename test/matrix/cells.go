@@ -19,7 +19,6 @@ type Cell struct {
 	proxied bool // it needs a proxy before the broker
 	change  func(*rig.Config)
 	story   func(*lab) error
-	judge   func(*Evidence) // changes what Check is asked; nil: nothing
 }
 
 // group is a set of points that are reached in the same way.

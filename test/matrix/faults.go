@@ -177,7 +177,7 @@ func vanishKafka(l *lab, r *relay, at crash.Name) error {
 }
 
 // standby kills the relay while a second one waits for its slot.
-func standby(l *lab, r *relay, at crash.Name) error {
+func standby(l *lab, r *relay, _ crash.Name) error {
 	second, err := l.launch([]string{"run"})
 	if err != nil {
 		return err

@@ -147,7 +147,7 @@ func (l *lab) publishAll(events ...outbox.Event) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(l.ctx)) //nolint:errcheck // nothing is lost with it
+	defer conn.Close(context.WithoutCancel(l.ctx)) // nothing is lost with it
 	return pgx.BeginFunc(l.ctx, conn, func(tx pgx.Tx) error { return outbox.Publish(l.ctx, tx, events...) })
 }
 
@@ -160,7 +160,7 @@ func (l *lab) keepaliveThenCommit(r *relay) (next *relay, exact bool, err error)
 	if err != nil {
 		return nil, false, err
 	}
-	defer conn.Close(context.WithoutCancel(l.ctx)) //nolint:errcheck // nothing is lost with it
+	defer conn.Close(context.WithoutCancel(l.ctx)) // nothing is lost with it
 	tx, err := conn.Begin(l.ctx)
 	if err != nil {
 		return nil, false, err

@@ -122,7 +122,7 @@ func (l *lab) publish(n int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost with it
+	defer conn.Close(context.WithoutCancel(ctx)) // nothing is lost with it
 	events, ids := make([]outbox.Event, n), make([]string, n)
 	for i := range events {
 		events[i] = newEvent(fmt.Sprintf("hot-%d", i%hotKeys), rig.Types[i%2], i)
@@ -137,7 +137,7 @@ func (l *lab) sql(statements ...string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(l.ctx)) //nolint:errcheck // nothing is lost with it
+	defer conn.Close(context.WithoutCancel(l.ctx)) // nothing is lost with it
 	for _, s := range statements {
 		if _, err := conn.Exec(l.ctx, s); err != nil {
 			return fmt.Errorf("%s: %w", strings.Join(strings.Fields(s), " "), err)
@@ -152,7 +152,7 @@ func (l *lab) ask(sql string, args ...any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer conn.Close(context.WithoutCancel(l.ctx)) //nolint:errcheck // nothing is lost with it
+	defer conn.Close(context.WithoutCancel(l.ctx)) // nothing is lost with it
 	var s string
 	err = conn.QueryRow(l.ctx, sql, args...).Scan(&s)
 	return s, err

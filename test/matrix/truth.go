@@ -26,7 +26,7 @@ func (l *lab) truth() ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close(context.WithoutCancel(l.ctx)) //nolint:errcheck // nothing is lost with it
+	defer conn.Close(context.WithoutCancel(l.ctx)) // nothing is lost with it
 	changes, err := conn.Query(l.ctx, "select data from pg_logical_slot_peek_binary_changes($1, null, null, 'proto_version', '1', 'publication_names', 'truth')", truthSlot+l.database)
 	if err != nil {
 		return nil, err
