@@ -24,9 +24,9 @@ const hotKeys = 5
 // Postgres afterwards, so a server that goes away in the middle of a COMMIT is
 // no matter: they connect again.
 type load struct {
-	over  chan struct{}
-	done  sync.WaitGroup
-	once  sync.Once
+	over chan struct{}
+	done sync.WaitGroup
+	once sync.Once
 }
 
 // writers is how many services write at a time.
