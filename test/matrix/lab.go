@@ -56,6 +56,7 @@ type lab struct {
 	launched int
 	kills    int
 	hitches  [][2]time.Time // times in which a consumer could not see what was committed
+	hitched  bool           // the last of them lasts until events arrive again
 	limit    int            // events in a batch
 	judged   judged
 	after    []func() error // at the end
@@ -158,8 +159,11 @@ func (l *lab) made() error {
 	return r.stop(l.ctx)
 }
 
-// hitch notes that consumers could not see what was committed from begin to now.
-func (l *lab) hitch(begin time.Time) { l.hitches = append(l.hitches, [2]time.Time{begin, time.Now()}) }
+// hitch notes that consumers cannot see what is committed from begin until the
+// next event arrives.
+func (l *lab) hitch(begin time.Time) {
+	l.hitches, l.hitched = append(l.hitches, [2]time.Time{begin, time.Now()}), true
+}
 
 // late is when a checkpoint committed at t is sure to have been seen.
 func (l *lab) late(t time.Time) time.Time {
@@ -185,7 +189,13 @@ func (l *lab) flows() error {
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
-	return l.arrived(ids...)
+	if err := l.arrived(ids...); err != nil {
+		return err
+	}
+	if l.hitched {
+		l.hitches[len(l.hitches)-1][1], l.hitched = time.Now(), false
+	}
+	return nil
 }
 
 // arrived waits until every one of ids was read, as long as a relay is alive.
