@@ -16,7 +16,7 @@ GOLANGCI := $(CDC_RELAY_CACHE)/bin/golangci-lint-$(GOLANGCI_VERSION)
 STACK := go run ./test/stack/run up --
 
 # Most tests wait for servers, not for a processor.
-GOTEST := go test -parallel 12
+GOTEST := go test -parallel 8
 
 .PHONY: help build demo demo-stop test test-short test-crash test-mutants soak guarantees race lint bench takeover generate verify clean model audit-10m
 

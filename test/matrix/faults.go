@@ -1,7 +1,6 @@
 package matrix
 
 import (
-	"errors"
 	"fmt"
 	"syscall"
 	"time"
@@ -202,32 +201,20 @@ func standby(l *lab, r *relay, _ crash.Name) error {
 // zombie takes the slot from the relay that holds and gives it to a second one;
 // when that one has published, the first goes on with what it had in hand.
 func zombie(l *lab, r *relay, at crash.Name) error {
+	// Once: the first is held and cannot take it again, and the session that has
+	// it next is the second's.
+	if err := l.terminate(); err != nil {
+		return err
+	}
 	second, err := l.launch([]string{"run"})
 	if err != nil {
 		return err
 	}
-	// Again and again: the first relay's session may be about to take the slot.
-	for range 100 {
-		if err := l.terminate(); err != nil {
-			return err
-		}
-		ids, err := l.publish(2)
-		if err != nil {
-			return err
-		}
-		if err = l.watch.arrived(3*time.Second, ids...); err == nil {
-			break
-		}
-		if l.ctx.Err() != nil {
-			return errors.Join(err, l.dead())
-		}
-	}
-	r.release(at)
-	ids, err := l.publish(2)
-	if err != nil {
+	if err := l.flows(); err != nil {
 		return err
 	}
-	if err := l.arrived(ids...); err != nil {
+	r.release(at)
+	if err := l.flows(); err != nil {
 		return err
 	}
 	// The first one must be a standby by now, or have ended as fenced: stop the
