@@ -47,19 +47,17 @@ func checkAnchorList(t *testing.T, s *Source, slot, anchor string, end event.LSN
 	if to, err := s.AdvanceSlot(within(t), anchor, end); err != nil || to != end {
 		t.Fatalf("advanced to %s, %v; want %s", to, err, end)
 	}
-	list, err := s.ListSlots(within(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := map[string]SlotInfo{}
-	for _, i := range list {
-		found[i.Name] = i
+	found := slotsByName(t, s)
+	// The temporary copy goes with its session, which the server ends after it
+	// has answered.
+	for ctx := within(t); found[slot+"_replay"].Exists && ctx.Err() == nil; {
+		found = slotsByName(t, s)
 	}
 	if i := found[anchor]; !i.Exists || i.ConfirmedFlush != end || i.Plugin != "pgoutput" || i.Temporary || i.Retained < 0 || i.RestartLSN == 0 {
 		t.Errorf("anchor %+v", i)
 	}
 	if _, ok := found[slot+"_replay"]; ok || !found[slot].Exists {
-		t.Errorf("slots %v", list)
+		t.Errorf("slots %v", found)
 	}
 	if err := s.DropOlder(within(t), anchor, end); err != nil {
 		t.Fatal(err)
@@ -86,16 +84,21 @@ func checkAnchorList(t *testing.T, s *Source, slot, anchor string, end event.LSN
 // anchorPosition is where a slot stands; zero: it does not exist.
 func anchorPosition(t *testing.T, s *Source, name string) event.LSN {
 	t.Helper()
+	return slotsByName(t, s)[name].ConfirmedFlush
+}
+
+// slotsByName are all slots of the server, by name.
+func slotsByName(t *testing.T, s *Source) map[string]SlotInfo {
+	t.Helper()
 	list, err := s.ListSlots(within(t))
 	if err != nil {
 		t.Fatal(err)
 	}
+	found := map[string]SlotInfo{}
 	for _, i := range list {
-		if i.Name == name {
-			return i.ConfirmedFlush
-		}
+		found[i.Name] = i
 	}
-	return 0
+	return found
 }
 
 func TestLockFirstIsHeldOnce(t *testing.T) {
