@@ -68,8 +68,8 @@ type judged struct {
 	marks, samples int
 }
 
-// newLab makes a database, a configuration and the truth's slot. kafka are
-// further client properties.
+// newLab makes a database, a configuration and the truth's slot. change, which
+// may be nil, is asked before the configuration is written.
 func newLab(ctx context.Context, w *World, dir string, seed uint64, change func(*rig.Config)) (*lab, error) {
 	id := strings.ReplaceAll(uuid.NewString(), "-", "")[:10]
 	l := &lab{ctx: ctx, w: w, seed: seed, dir: dir, name: "m" + id, database: "m" + id, limit: batchEvents}
