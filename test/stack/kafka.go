@@ -245,7 +245,9 @@ func topicLed(ctx context.Context, cl *kgo.Client, name string, partitions int) 
 	return nil
 }
 
-// DeleteTopic deletes a topic; one that is gone already is fine.
+// DeleteTopic deletes a topic and waits until the broker knows: the controller
+// answers before, and a record sent meanwhile would still be taken. One that is
+// gone already is fine.
 func (k *Kafka) DeleteTopic(ctx context.Context, name string) error {
 	cl, err := k.client()
 	if err != nil {
@@ -267,6 +269,14 @@ func (k *Kafka) DeleteTopic(ctx context.Context, name string) error {
 		if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) {
 			return fmt.Errorf("delete topic %s: %w", name, err)
 		}
+	}
+	var last error
+	gone := poll(20*time.Second, 10*time.Millisecond, func() bool {
+		last = topicLed(ctx, cl, name, 0)
+		return errors.Is(last, kerr.UnknownTopicOrPartition) || ctx.Err() != nil
+	})
+	if !gone || ctx.Err() != nil {
+		return fmt.Errorf("topic %s is deleted but still served: %w", name, errors.Join(last, ctx.Err()))
 	}
 	return nil
 }
