@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -288,6 +289,35 @@ func TestNoBroker(t *testing.T) {
 
 // kfake knows ACLs without an authorizer to set up: the relay's user may read
 // the checkpoint topic and no consumer group.
+// A broker that was frozen until its session was over answers that it knows no
+// broker; a fake says so on demand. The library's DescribeCluster ends the
+// process at such an answer.
+func TestBrokerThatKnowsNoBroker(t *testing.T) {
+	t.Parallel()
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fake.Close)
+	var asked atomic.Int32
+	fake.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		if asked.Add(1) > 5 {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.MetadataResponse)
+		resp.Version = req.GetVersion()
+		return resp, nil, true
+	})
+	id, brokers, err := open(t, strings.Join(fake.ListenAddrs(), ","), nil).Cluster(t.Context())
+	if err != nil || id == "" || brokers != 1 {
+		t.Errorf("cluster %q of %d brokers, %v", id, brokers, err)
+	}
+	if n := asked.Load(); n <= 5 {
+		t.Errorf("the fake was asked %d times: its empty answers were not all met", n)
+	}
+}
+
 func TestRights(t *testing.T) {
 	t.Parallel()
 	allow := func(resource kmsg.ACLResourceType, name string, ops ...kmsg.ACLOperation) []kfake.ACL {

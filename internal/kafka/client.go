@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -80,19 +81,48 @@ func (c *Client) ClusterID(ctx context.Context) (string, error) {
 }
 
 // Cluster returns the id of the Kafka cluster and how many brokers it has.
+//
+// The library's DescribeCluster would say both in one call, but it ends the
+// process (rdkafka_admin.c, "Assertion 'rko_result' failed", 2.15.1) when a
+// broker answers that it knows no broker, as one does that was frozen until its
+// session was over.
 func (c *Client) Cluster(ctx context.Context) (id string, brokers int, err error) {
 	ctx, cancel := within(ctx)
 	defer cancel()
-	// DescribeCluster asks a broker now; AdminClient.ClusterID would answer
-	// from the library's cache and sleep out its deadline without a broker.
-	res, err := c.admin.DescribeCluster(ctx, requestTimeout(ctx))
-	if err != nil {
-		return "", 0, c.classify(err, "ask Kafka for its cluster id", "")
+	const doing = "ask Kafka for its cluster id"
+	if brokers, err = c.brokers(ctx); err != nil {
+		return "", 0, c.classify(err, doing, "")
 	}
-	if res.ClusterID == nil {
-		return "", len(res.Nodes), nil
+	// Answered from the library's cache: the metadata above carried it.
+	if id, err = c.admin.ClusterID(ctx); err != nil {
+		return "", 0, c.classify(err, doing, "")
 	}
-	return *res.ClusterID, len(res.Nodes), nil
+	return id, brokers, nil
+}
+
+// firstAsk is how long a broker has for the first answer; each further one has
+// twice as long. The call does not notice the end of ctx.
+const firstAsk = 500 * time.Millisecond
+
+// brokers asks a broker now how many there are.
+func (c *Client) brokers(ctx context.Context) (int, error) {
+	for ask := firstAsk; ; ask *= 2 {
+		left := callTimeout
+		if t, ok := ctx.Deadline(); ok {
+			left = time.Until(t)
+		}
+		m, err := c.producer.GetMetadata(nil, false, int(max(min(ask, left), time.Millisecond).Milliseconds()))
+		switch {
+		case err == nil:
+			return len(m.Brokers), nil
+		case ctx.Err() != nil:
+			return 0, errors.Join(ctx.Err(), err)
+		}
+		select { // a broker that knows no broker answers at once
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // Drain takes the events and log lines of one client of the library, so that
