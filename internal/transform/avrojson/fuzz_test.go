@@ -7,13 +7,15 @@ import (
 
 	"github.com/hamba/avro/v2"
 	"pgregory.net/rapid"
+
+	"github.com/cdc-relay/cdc-relay/internal/transform/avrojson/avrogen"
 )
 
 // differential makes one schema and some documents and holds the Program and
 // the reference against each other, byte for byte.
 func differential(t *rapid.T, accepted, refused *int) {
-	g := &gen{t: t, defs: map[string]any{}}
-	raw := g.schema(3, false)
+	g := avrogen.New(t)
+	raw := g.Schema(3, false)
 	text, err := json.Marshal(raw)
 	if err != nil {
 		t.Fatal(err)
@@ -32,9 +34,9 @@ func differential(t *rapid.T, accepted, refused *int) {
 	}
 	e := p.NewEncoder()
 	for range 8 {
-		doc := g.doc(nil, raw, nil, 0)
-		if g.rare(4) {
-			doc = g.mutate(doc)
+		doc := g.Doc(raw)
+		if g.Rare(4) {
+			doc = g.Mutate(doc)
 		}
 		func() {
 			defer func() {

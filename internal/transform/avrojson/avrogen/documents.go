@@ -1,4 +1,4 @@
-package avrojson
+package avrogen
 
 import (
 	"encoding/base64"
@@ -12,15 +12,18 @@ import (
 	"pgregory.net/rapid"
 )
 
-// doc appends a document that most often fits s.
-func (g *gen) doc(dst []byte, s any, field map[string]any, depth int) []byte {
-	if depth > 12 || g.rare(60) {
+// Doc is a document that most often fits s, a schema of g. It is not always
+// JSON.
+func (g *Gen) Doc(s any) []byte { return g.doc(nil, s, nil, 0) }
+
+func (g *Gen) doc(dst []byte, s any, field map[string]any, depth int) []byte {
+	if depth > 12 || g.Rare(60) {
 		return append(dst, pickOf(g, oddValues)...)
 	}
 	switch v := s.(type) {
 	case []any:
 		b := pickOf(g, v)
-		if g.rare(5) {
+		if g.Rare(5) {
 			name, _ := json.Marshal(typeName(b))
 			dst = append(append(append(dst, '{'), name...), ':')
 			return append(g.doc(dst, b, field, depth+1), '}')
@@ -41,7 +44,7 @@ func (g *gen) doc(dst []byte, s any, field map[string]any, depth int) []byte {
 	case "array":
 		dst = append(dst, '[')
 		count := g.n("items", 3)
-		if g.rare(40) {
+		if g.Rare(40) {
 			count = 60 + g.n("many", 10) // around the one-byte count
 		}
 		for i := range count {
@@ -62,11 +65,11 @@ func (g *gen) doc(dst []byte, s any, field map[string]any, depth int) []byte {
 	return append(dst, g.scalarDoc(kind, logical, m, field)...)
 }
 
-func (g *gen) space() string { return pickOf(g, []string{"", "", "", " ", "\n\t ", "\r"}) }
+func (g *Gen) space() string { return pickOf(g, []string{"", "", "", " ", "\n\t ", "\r"}) }
 
-func (g *gen) recordDoc(dst []byte, m map[string]any, depth int) []byte {
+func (g *Gen) recordDoc(dst []byte, m map[string]any, depth int) []byte {
 	fields := slices.Clone(m["fields"].([]any))
-	if g.rare(2) && len(fields) > 1 {
+	if g.Rare(2) && len(fields) > 1 {
 		fields = rapid.Permutation(fields).Draw(g.t, "order")
 	}
 	dst = append(dst, '{')
@@ -74,14 +77,14 @@ func (g *gen) recordDoc(dst []byte, m map[string]any, depth int) []byte {
 	for _, raw := range fields {
 		f := raw.(map[string]any)
 		_, hasDef := f["default"]
-		if hasDef && g.rare(2) || g.rare(60) {
+		if hasDef && g.Rare(2) || g.Rare(60) {
 			continue
 		}
 		if count++; count > 1 {
 			dst = append(append(dst, g.space()...), ',')
 		}
 		name := f["name"].(string)
-		if g.rare(100) {
+		if g.Rare(100) {
 			name = "unknown"
 		}
 		dst = append(append(append(append(dst, g.space()...), g.quote(name)...), g.space()...), ':')
@@ -90,10 +93,10 @@ func (g *gen) recordDoc(dst []byte, m map[string]any, depth int) []byte {
 	return append(append(dst, g.space()...), '}')
 }
 
-func (g *gen) mapDoc(dst []byte, m map[string]any, depth int) []byte {
+func (g *Gen) mapDoc(dst []byte, m map[string]any, depth int) []byte {
 	dst = append(dst, '{')
 	count := g.n("entries", 4)
-	if g.rare(20) {
+	if g.Rare(20) {
 		count = 14 // over what is compared pairwise
 	}
 	for i := range count {
@@ -101,7 +104,7 @@ func (g *gen) mapDoc(dst []byte, m map[string]any, depth int) []byte {
 			dst = append(dst, ',')
 		}
 		key := "k" + strconv.Itoa(i)
-		if g.rare(60) {
+		if g.Rare(60) {
 			key = "k0"
 		}
 		dst = append(append(dst, g.quote(key)...), ':')
@@ -111,8 +114,8 @@ func (g *gen) mapDoc(dst []byte, m map[string]any, depth int) []byte {
 }
 
 // quote prints s as a JSON string, at times with escapes nobody needs.
-func (g *gen) quote(s string) string {
-	if !g.rare(6) {
+func (g *Gen) quote(s string) string {
+	if !g.Rare(6) {
 		b, _ := json.Marshal(s)
 		return string(b)
 	}
@@ -123,7 +126,7 @@ func (g *gen) quote(s string) string {
 		case r > 0xffff:
 			r -= 0x10000
 			fmt.Fprintf(&b, `\u%04x\u%04X`, 0xd800+r>>10, 0xdc00+r&0x3ff)
-		case r < ' ' || r == '"' || r == '\\' || g.rare(2):
+		case r < ' ' || r == '"' || r == '\\' || g.Rare(2):
 			fmt.Fprintf(&b, `\u%04x`, r)
 		default:
 			b.WriteRune(r)
@@ -133,7 +136,7 @@ func (g *gen) quote(s string) string {
 	return b.String()
 }
 
-func (g *gen) scalarDoc(kind, logical string, m, field map[string]any) string {
+func (g *Gen) scalarDoc(kind, logical string, m, field map[string]any) string {
 	switch logical {
 	case "uuid":
 		return g.quote(pickOf(g, uuidTexts))
@@ -141,13 +144,13 @@ func (g *gen) scalarDoc(kind, logical string, m, field map[string]any) string {
 		return g.quote(pickOf(g, durationTexts))
 	case "decimal":
 		text := pickOf(g, decimalTexts)
-		if g.rare(2) {
+		if g.Rare(2) {
 			return g.quote(text)
 		}
 		return text
 	case "", "no-such-type":
 	default:
-		if g.rare(3) {
+		if g.Rare(3) {
 			return pickOf(g, integerTexts)
 		}
 		return g.quote(pickOf(g, timeTexts))
@@ -160,19 +163,19 @@ func (g *gen) scalarDoc(kind, logical string, m, field map[string]any) string {
 	case "int", "long":
 		return pickOf(g, integerTexts)
 	case "float", "double":
-		if g.rare(3) {
+		if g.Rare(3) {
 			return strconv.FormatFloat(rapid.Float64().Draw(g.t, "float"), 'g', -1, 64)
 		}
 		return pickOf(g, append(floatTexts, integerTexts...))
 	case "string":
-		return g.quote(pickOf(g, stringTexts))
+		return g.quote(pickOf(g, StringTexts))
 	}
 	return g.quote(g.bytesText(m, field))
 }
 
-func (g *gen) bytesText(m, field map[string]any) string {
-	if g.rare(4) {
-		return pickOf(g, stringTexts)
+func (g *Gen) bytesText(m, field map[string]any) string {
+	if g.Rare(4) {
+		return pickOf(g, StringTexts)
 	}
 	size := g.n("size", 5)
 	if num, ok := m["size"].(json.Number); ok {
@@ -196,8 +199,8 @@ func (g *gen) bytesText(m, field map[string]any) string {
 	return s.String()
 }
 
-// mutate changes a few bytes of a document.
-func (g *gen) mutate(doc []byte) []byte {
+// Mutate changes a few bytes of a document.
+func (g *Gen) Mutate(doc []byte) []byte {
 	const letters = "{}[]\",:0-1.e+\\u nté\x00\x80"
 	for range 1 + g.n("edits", 2) {
 		if len(doc) == 0 {
@@ -216,4 +219,28 @@ func (g *gen) mutate(doc []byte) []byte {
 		}
 	}
 	return doc
+}
+
+// encodingOf is how bytes are written in JSON: as the type says, or the field.
+func encodingOf(m, field map[string]any) string {
+	for _, a := range []map[string]any{m, field} {
+		if s, ok := a["encoding"].(string); ok {
+			return s
+		}
+	}
+	return ""
+}
+
+// typeName is the name of a branch in JSON.
+func typeName(raw any) string {
+	switch v := raw.(type) {
+	case string:
+		return v
+	case map[string]any:
+		if name, ok := v["name"].(string); ok {
+			return name
+		}
+		return v["type"].(string)
+	}
+	return "union"
 }

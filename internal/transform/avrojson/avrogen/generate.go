@@ -1,4 +1,4 @@
-package avrojson
+package avrogen
 
 import (
 	"encoding/json"
@@ -9,21 +9,34 @@ import (
 	"pgregory.net/rapid"
 )
 
-// gen makes random schemas and documents. Schemas name types in full.
-type gen struct {
+// Gen makes random schemas and documents. Schemas name types in full. It is
+// not safe for concurrent use.
+type Gen struct {
 	t     *rapid.T
 	named []string       // complete or being defined
 	defs  map[string]any // by name
 	names int
 }
 
-func (g *gen) n(label string, limit int) int { return rapid.IntRange(0, limit-1).Draw(g.t, label) }
-func (g *gen) rare(one int) bool             { return g.n("rare", one) == 0 }
+// New returns a Gen that draws from t and has defined no type yet.
+func New(t *rapid.T) *Gen { return &Gen{t: t, defs: map[string]any{}} }
 
-func pickOf[T any](g *gen, list []T) T { return list[g.n("pick", len(list))] }
+// On goes on with the types g has defined, drawing from t.
+func (g *Gen) On(t *rapid.T) *Gen {
+	again := *g
+	again.t = t
+	return &again
+}
 
-// schema makes a type; depth bounds its nesting.
-func (g *gen) schema(depth int, inUnion bool) any {
+func (g *Gen) n(label string, limit int) int { return rapid.IntRange(0, limit-1).Draw(g.t, label) }
+
+// Rare is true once in so many times.
+func (g *Gen) Rare(one int) bool { return g.n("rare", one) == 0 }
+
+func pickOf[T any](g *Gen, list []T) T { return list[g.n("pick", len(list))] }
+
+// Schema makes a type, as encoding/json holds it; depth bounds its nesting.
+func (g *Gen) Schema(depth int, inUnion bool) any {
 	k := g.n("kind", 16)
 	switch {
 	case k < 6 || depth == 0:
@@ -33,10 +46,10 @@ func (g *gen) schema(depth int, inUnion bool) any {
 	case k == 8:
 		return g.enum()
 	case k == 9:
-		m := map[string]any{"type": "array", "items": g.schema(depth-1, false)}
+		m := map[string]any{"type": "array", "items": g.Schema(depth-1, false)}
 		return g.lengths(m)
 	case k == 10:
-		m := map[string]any{"type": "map", "values": g.schema(depth-1, false)}
+		m := map[string]any{"type": "map", "values": g.Schema(depth-1, false)}
 		return g.lengths(m)
 	case k < 13 && len(g.named) > 0:
 		return pickOf(g, g.named)
@@ -46,7 +59,7 @@ func (g *gen) schema(depth int, inUnion bool) any {
 	return g.record(depth)
 }
 
-func (g *gen) scalar() any {
+func (g *Gen) scalar() any {
 	names := []string{"null", "boolean", "int", "long", "float", "double", "bytes", "string"}
 	switch g.n("scalar", 4) {
 	case 0:
@@ -54,7 +67,7 @@ func (g *gen) scalar() any {
 		for k, v := range pickOf(g, logicals) {
 			m[k] = v
 		}
-		if g.rare(3) {
+		if g.Rare(3) {
 			return g.constrain(m, m["type"].(string), m["logicalType"].(string))
 		}
 		return m
@@ -65,42 +78,42 @@ func (g *gen) scalar() any {
 	return pickOf(g, names)
 }
 
-func (g *gen) lengths(m map[string]any) any {
-	if g.rare(4) {
+func (g *Gen) lengths(m map[string]any) any {
+	if g.Rare(4) {
 		m["maxLength"] = json.Number(strconv.Itoa(g.n("len", 4)))
 	}
-	if g.rare(6) {
+	if g.Rare(6) {
 		m["minLength"] = json.Number("1")
 	}
 	return m
 }
 
 // constrain adds attributes that make sense for the type to a field or type.
-func (g *gen) constrain(m map[string]any, name, logical string) map[string]any {
+func (g *Gen) constrain(m map[string]any, name, logical string) map[string]any {
 	switch {
 	case slices.Contains([]string{"int", "long", "float", "double"}, name) || logical == "decimal":
-		for _, b := range boundNames {
-			if g.rare(3) {
+		for _, b := range []string{"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"} {
+			if g.Rare(3) {
 				m[b] = json.Number(pickOf(g, boundTexts))
 			}
 		}
 	case name == "string":
-		if g.rare(2) {
-			m["pattern"] = pickOf(g, patternTexts)
+		if g.Rare(2) {
+			m["pattern"] = pickOf(g, PatternTexts)
 		}
 		return g.lengths(m).(map[string]any)
 	case name == "bytes":
-		if g.rare(2) {
+		if g.Rare(2) {
 			m["encoding"] = pickOf(g, []string{"hex", "base64"})
 		}
 		return g.lengths(m).(map[string]any)
-	case name == "fixed" && logical == "" && g.rare(2):
+	case name == "fixed" && logical == "" && g.Rare(2):
 		m["encoding"] = pickOf(g, []string{"hex", "base64"})
 	}
 	return m
 }
 
-func (g *gen) define(m map[string]any) map[string]any {
+func (g *Gen) define(m map[string]any) map[string]any {
 	g.names++
 	name := fmt.Sprintf("t.N%d", g.names)
 	m["name"] = name
@@ -109,7 +122,7 @@ func (g *gen) define(m map[string]any) map[string]any {
 	return m
 }
 
-func (g *gen) fixed() any {
+func (g *Gen) fixed() any {
 	m := g.define(map[string]any{"type": "fixed"})
 	size, logical := 0, pickOf(g, []string{"", "", "uuid", "duration", "decimal"})
 	switch logical {
@@ -127,23 +140,23 @@ func (g *gen) fixed() any {
 	if logical != "" {
 		m["logicalType"] = logical
 	}
-	if g.rare(3) {
+	if g.Rare(3) {
 		g.constrain(m, "fixed", logical)
 	}
 	return m
 }
 
-func (g *gen) enum() any {
+func (g *Gen) enum() any {
 	all := []any{"HIGH", "MID", "LOW", "a", "b", "ab", "N1", "LOWER_CASE_SYMBOL_1", "LOWER_CASE_SYMBOL_2"}
 	return g.define(map[string]any{"type": "enum", "symbols": all[g.n("first", 3) : 4+g.n("more", 6)]})
 }
 
-func (g *gen) union(depth int) any {
+func (g *Gen) union(depth int) any {
 	var list []any
 	seen := map[string]bool{}
 	for range 1 + g.n("branches", 4) {
 		known := len(g.named)
-		b := g.schema(depth-1, true)
+		b := g.Schema(depth-1, true)
 		if name := typeName(b); !seen[name] {
 			seen[name] = true
 			list = append(list, b)
@@ -151,27 +164,27 @@ func (g *gen) union(depth int) any {
 			g.named = g.named[:known] // what b defined goes with it
 		}
 	}
-	if g.rare(2) && !seen["null"] {
+	if g.Rare(2) && !seen["null"] {
 		list = slices.Insert(list, g.n("null", len(list)+1), any("null"))
 	}
 	return list
 }
 
-func (g *gen) record(depth int) any {
+func (g *Gen) record(depth int) any {
 	m := g.define(map[string]any{"type": "record"})
 	fields := []any{}
 	for i := range g.n("fields", 6) {
-		s := g.schema(depth-1, false)
+		s := g.Schema(depth-1, false)
 		f := map[string]any{"name": fmt.Sprintf("%s%d", pickOf(g, []string{"f", "a_longer_field_name_", "name"}), i), "type": s}
-		if text, ok := s.(string); ok && g.rare(3) {
+		if text, ok := s.(string); ok && g.Rare(3) {
 			g.constrain(f, text, "")
-		} else if list, ok := s.([]any); ok && g.rare(2) {
+		} else if list, ok := s.([]any); ok && g.Rare(2) {
 			b := pickOf(g, list)
 			if text, ok := b.(string); ok {
 				g.constrain(f, text, "")
 			}
 		}
-		if g.rare(3) {
+		if g.Rare(3) {
 			if def, ok := g.def(s, f); ok {
 				f["default"] = def
 			}
@@ -183,7 +196,7 @@ func (g *gen) record(depth int) any {
 }
 
 // def makes a default where one is easily right.
-func (g *gen) def(s any, f map[string]any) (any, bool) {
+func (g *Gen) def(s any, f map[string]any) (any, bool) {
 	if list, ok := s.([]any); ok {
 		s = list[0]
 	}
@@ -196,7 +209,7 @@ func (g *gen) def(s any, f map[string]any) (any, bool) {
 		case "null":
 			return nil, true
 		case "boolean":
-			return g.rare(2), true
+			return g.Rare(2), true
 		case "int", "long":
 			return json.Number(pickOf(g, []string{"0", "-7", "2147483647"})), true
 		case "float", "double":
