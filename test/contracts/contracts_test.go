@@ -1,0 +1,72 @@
+package contracts
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/cdc-relay/cdc-relay/test/rig"
+	"github.com/cdc-relay/cdc-relay/test/stack"
+)
+
+// TestSmall is `make test-contracts` at a size for everyday.
+func TestSmall(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("contracts are measured on real parts")
+	}
+	if err := rig.Sources(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	defer cancel()
+	s, err := stack.Start(ctx, stack.Options{}, t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	dir := filepath.Join(t.TempDir())
+	p := &Parts{Stack: s, Dir: dir, Out: t.Output()}
+	if p.Binary, err = rig.Build(ctx, dir); err != nil {
+		t.Fatal(err)
+	}
+	seed := int(time.Now().Unix())
+	got, err := All(ctx, p, Size{Schemas: 8, Documents: 2000, Poison: 3000, Kills: 1}, seed)
+	if err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	if got.FuzzAvro < 100 || got.FuzzDeadLetters < 100 {
+		t.Errorf("seed %d: the documents are of one sort only: %+v", seed, *got)
+	}
+}
+
+func TestSchemasAreRepeatable(t *testing.T) {
+	t.Parallel()
+	a, err := randomSchemas(20, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := randomSchemas(20, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	valid := 0
+	for i := range a {
+		if a[i].text != b[i].text || string(a[i].make.Example(3)) != string(b[i].make.Example(3)) {
+			t.Errorf("schema %d differs with the same seed", i)
+		}
+		for j := range 20 {
+			if f := a[i].make.Example(j); len(f) > 0 && f[0] == '{' {
+				valid++
+			}
+		}
+	}
+	if valid < 200 {
+		t.Errorf("only %d of 400 documents begin an object", valid)
+	}
+}
