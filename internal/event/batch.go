@@ -13,6 +13,8 @@ type Header struct {
 const (
 	ReplayHeader = "cdc_replay_id" // run --from-lsn
 	RepairHeader = "cdc_repair_id" // repair
+	// RedriveHeader is on dead letters that were published after all.
+	RedriveHeader = "cdc_redrive_id"
 )
 
 // StandardHeaders are the headers a record has by default, in their order.
