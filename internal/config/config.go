@@ -45,6 +45,7 @@ type Config struct {
 	Kafka           map[string]string `yaml:"kafka"`
 	CheckpointTopic string            `yaml:"checkpoint_topic"`
 	Topics          Topics            `yaml:"topics"`
+	DeadLetters     DeadLetters       `yaml:"dead_letters"`
 
 	Registry Registry `yaml:"registry"`
 	Schemas  string   `yaml:"schemas"` // folder of *.avsc
@@ -90,6 +91,8 @@ type Database struct {
 	URL         string             `yaml:"url" config:"url"` // another server
 	DBName      string             `yaml:"dbname"`           // when it is not the entry's name
 	Enabled     *bool              `yaml:"enabled"`
+	// DeadLetterTopic is <name>.<pipeline>.dead-letters when empty.
+	DeadLetterTopic string `yaml:"dead_letter_topic"`
 }
 
 // Topics are the defaults of topics the relay creates.
@@ -150,6 +153,8 @@ type Pipeline struct {
 	Publication string
 	Mapping     transform.Mapping
 	Contract    *contract.Contract
+	// DeadLetterTopic is where its dead letters go, whether any can be or not.
+	DeadLetterTopic string
 }
 
 // Pipelines are the enabled pipelines, by name.
@@ -177,6 +182,7 @@ func defaults() *Config {
 		Batch:           Batch{Events: 2000, Bytes: 8 << 20},
 		Memory:          256 << 20,
 		MaxEventBytes:   1_000_000,
+		DeadLetters:     defaultDeadLetters(),
 		IdleCheckpoint:  IdleCheckpoint{Interval: 10 * time.Second, Bytes: 16 << 20},
 		HTTP:            HTTP{Listen: ":9464"},
 		Log:             Log{Level: "info", Format: "text"},

@@ -76,7 +76,8 @@ func TestSmallest(t *testing.T) {
 	}
 	p.Contract = nil
 	if w := (Pipeline{Name: "essays", Key: "essays/essays", Service: "essays", Database: "essays", URL: "postgres://relay@db/essays",
-		Table: "cdc_relay.outbox", Slot: "cdc_relay_essays_essays", Publication: "cdc_relay", Mapping: want.Mapping}); !reflect.DeepEqual(p, w) {
+		Table: "cdc_relay.outbox", Slot: "cdc_relay_essays_essays", Publication: "cdc_relay", Mapping: want.Mapping,
+		DeadLetterTopic: "essays.essays.dead-letters"}); !reflect.DeepEqual(p, w) {
 		t.Errorf("got  %+v\nwant %+v", p, w)
 	}
 	if cfg.NeedsRegistry() {

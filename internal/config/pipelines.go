@@ -17,7 +17,7 @@ import (
 // out.
 func (v *validator) pipelines(files map[string]contract.File) []Pipeline {
 	var out []Pipeline
-	b := builder{v, files, map[string]*contract.Contract{}, map[string]string{}}
+	b := builder{v, files, map[string]*contract.Contract{}, map[string]string{}, map[string]string{}}
 	if !v.said("databases") {
 		if p, ok := b.single(); ok {
 			out = append(out, p)
@@ -40,7 +40,7 @@ func (v *validator) pipelines(files map[string]contract.File) []Pipeline {
 
 // shape refuses keys that mean one pipeline beside databases, which are many.
 func (v *validator) shape() {
-	for _, k := range []string{"database", "service", "postgres.slot"} {
+	for _, k := range []string{"database", "service", "postgres.slot", "dead_letters.topic"} {
 		if v.said(k) {
 			last := k[strings.LastIndex(k, ".")+1:]
 			v.fail(k, "write it under each database, or leave `databases` out", "%s is of one pipeline, and there are several databases", last)
@@ -54,6 +54,7 @@ type builder struct {
 	files     map[string]contract.File
 	contracts map[string]*contract.Contract // by the names of their files
 	slots     map[string]string             // slot → path of the pipeline that has it
+	letters   map[string]string             // dead letter topic → path of the pipeline that has it
 }
 
 func (b *builder) single() (Pipeline, bool) {
@@ -73,7 +74,7 @@ func (b *builder) single() (Pipeline, bool) {
 		b.fail("database", "end postgres.url with /NAME, or write database: NAME, or databases: for several", "no database is named")
 		return Pipeline{}, false
 	}
-	p := b.one(name, "", Database{Service: c.Service, Slot: c.Postgres.Slot})
+	p := b.one(name, "", Database{Service: c.Service, Slot: c.Postgres.Slot, DeadLetterTopic: c.DeadLetters.Topic})
 	return p, true
 }
 
@@ -106,6 +107,7 @@ func (b *builder) one(name, path string, db Database) Pipeline {
 	b.url(&p, where("url", "postgres.url"), db.URL)
 	b.slot(&p, where("slot", "postgres.slot"), path)
 	p.Contract = b.contract(db.Events)
+	b.deadLetterTopic(&p, where("dead_letter_topic", "dead_letters.topic"), path, db.DeadLetterTopic)
 	return p
 }
 

@@ -40,6 +40,15 @@ func (m *merger) encoding(at place, v string) Encoding {
 	return Encoding(v)
 }
 
+func (m *merger) onError(at place, v string) OnError {
+	switch OnError(v) {
+	case Stop, DeadLetter, HoldKey:
+	default:
+		m.bad(at, "%q is no policy for events that cannot be published; write stop, dead_letter or dead_letter_and_hold_key", v)
+	}
+	return OnError(v)
+}
+
 func (m *merger) preset(at place, v string) string {
 	switch v {
 	case PresetNative, PresetDebezium:

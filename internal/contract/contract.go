@@ -24,6 +24,21 @@ type Unknown string
 const (
 	UnknownStop    Unknown = "stop"    // the pipeline stops
 	UnknownDefault Unknown = "default" // it is published by the defaults
+	// UnknownDeadLetter writes it to the dead letter topic. Under the default
+	// on_error dead_letter_and_hold_key it holds its aggregate.
+	UnknownDeadLetter Unknown = "dead_letter"
+)
+
+// OnError is what becomes of an event that cannot be published.
+type OnError string
+
+// The policies for events that cannot be published.
+const (
+	Stop       OnError = "stop"        // the pipeline stops
+	DeadLetter OnError = "dead_letter" // it goes to the dead letter topic; what comes later goes on
+	// HoldKey is DeadLetter, and later events with its topic and key are parked
+	// behind it, so that a redrive publishes all of them in order.
+	HoldKey OnError = "dead_letter_and_hold_key"
 )
 
 // The header presets.
@@ -39,6 +54,7 @@ const MaxTopicLength = 249
 // for concurrent use.
 type Contract struct {
 	unknown Unknown
+	onError OnError
 	rules   []*Rule
 	byType  map[string]*Rule
 	def     *Rule
@@ -52,6 +68,8 @@ type Rule struct {
 	Type  string // empty: the defaults
 	Forms []Form
 	At    string // where it is written: "events.yaml:12"
+
+	OnError OnError // never empty
 }
 
 // Form is one form in which an event is published, with all defaults applied.
@@ -67,6 +85,16 @@ type Form struct {
 
 // Unknown is the policy for event types no file describes.
 func (c *Contract) Unknown() Unknown { return c.unknown }
+
+// OnError is the default policy for events that cannot be published: that of
+// rows whose event type cannot be told.
+func (c *Contract) OnError() OnError { return c.onError }
+
+// DeadLetters reports whether any event can become a dead letter.
+func (c *Contract) DeadLetters() bool {
+	return c.unknown == UnknownDeadLetter || c.onError != Stop ||
+		slices.ContainsFunc(c.rules, func(r *Rule) bool { return r.OnError != Stop })
+}
 
 // Lookup finds the rule of an event type without an allocation.
 func (c *Contract) Lookup(eventType []byte) (*Rule, bool) {

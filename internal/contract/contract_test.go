@@ -82,8 +82,9 @@ func TestNewRefuses(t *testing.T) {
 		change func(*File)
 		want   string
 	}{
-		{"dead letter", func(f *File) { f.Unknown = "dead_letter" }, `events.yaml:1: unknown_event: "dead_letter" is not available yet in this version`},
-		{"policy", func(f *File) { f.Unknown = "skip" }, `"skip" is no policy for unknown events; write stop or default`},
+		{"on error", func(f *File) { f.Events[0].OnError = "hold" }, `events[0].on_error: "hold" is no policy for events that cannot be published; write stop, dead_letter or dead_letter_and_hold_key`},
+		{"default on error", func(f *File) { f.Defaults.OnError = "skip" }, `defaults.on_error: "skip" is no policy for events`},
+		{"policy", func(f *File) { f.Unknown = "skip" }, `"skip" is no policy for unknown events; write stop, default or dead_letter`},
 		{"default avro", func(f *File) { f.Defaults.Encoding = "" }, `write defaults.encoding: json (or bytes), or defaults.schema and defaults.topic`},
 		{"encoding", func(f *File) { f.Defaults.Encoding = "avr0" }, `events.yaml:2: defaults.encoding: "avr0" is no encoding; write avro, json or bytes`},
 		{"topic", func(f *File) { f.Events[0].Topic = "a b/c" }, `events.yaml:5: events[0].topic: "a b/c": a topic name holds only a-z, A-Z, 0-9, '.', '_' and '-'; write for instance "a-b-c"`},
@@ -172,5 +173,26 @@ func TestPathRoundTrip(t *testing.T) {
 		if err != nil || k.String() != s {
 			t.Errorf("%q → %q, %v", s, k, err)
 		}
+	}
+}
+
+func TestOnError(t *testing.T) {
+	t.Parallel()
+	f := results()
+	c, err := New(f)
+	if err != nil || c.DeadLetters() || c.OnError() != Stop || c.Rules()[0].OnError != Stop {
+		t.Fatalf("by default events stop the pipeline: %v %+v", err, c)
+	}
+	f.Defaults.OnError, f.Events[0].OnError, f.Unknown = "dead_letter", "dead_letter_and_hold_key", "dead_letter"
+	if c, err = New(f); err != nil {
+		t.Fatal(err)
+	}
+	if !c.DeadLetters() || c.OnError() != DeadLetter || c.Rules()[0].OnError != HoldKey || c.Rules()[1].OnError != DeadLetter ||
+		c.Unknown() != UnknownDeadLetter || c.Default().OnError != DeadLetter {
+		t.Errorf("%+v", c)
+	}
+	other := File{Name: "other.yaml", Defaults: Defaults{OnError: "stop"}}
+	if _, err := New(f, other); err == nil || !strings.Contains(err.Error(), `"stop" contradicts "dead_letter"`) {
+		t.Errorf("two files that do not agree: %v", err)
 	}
 }

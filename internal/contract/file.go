@@ -20,7 +20,7 @@ type File struct {
 	Lines map[string]int `yaml:"-"`
 
 	// Unknown is what becomes of an event type no file describes: stop (the
-	// default), default, or later dead_letter.
+	// default), default or dead_letter.
 	Unknown      string                `yaml:"unknown_event"`
 	Defaults     Defaults              `yaml:"defaults"`
 	Events       []Event               `yaml:"events"`
@@ -36,6 +36,7 @@ type Defaults struct {
 	Encoding   string   `yaml:"encoding"`
 	TopicClass string   `yaml:"topic_class"`
 	Headers    Headers  `yaml:"headers"`
+	OnError    string   `yaml:"on_error"` // stop | dead_letter | dead_letter_and_hold_key
 }
 
 // Event is one event type as a file describes it. What is empty is taken from
@@ -49,6 +50,7 @@ type Event struct {
 	Also       []Also   `yaml:"also"`
 	TopicClass string   `yaml:"topic_class"`
 	Headers    Headers  `yaml:"headers"`
+	OnError    string   `yaml:"on_error"`
 }
 
 // Also is a second form of an event, produced in the same transaction. What is

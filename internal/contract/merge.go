@@ -13,7 +13,7 @@ import (
 // write instead. No files at all are a contract without events.
 func New(files ...File) (*Contract, error) {
 	m := &merger{said: map[string]said{}, classAt: map[string]said{}}
-	m.c = &Contract{byType: map[string]*Rule{}, classes: map[string]TopicClass{}, unknown: UnknownStop}
+	m.c = &Contract{byType: map[string]*Rule{}, classes: map[string]TopicClass{}, unknown: UnknownStop, onError: Stop}
 	for i := range files {
 		m.collect(&files[i])
 	}
@@ -77,6 +77,7 @@ func (m *merger) collect(f *File) {
 	m.say(f, "defaults.encoding", d.Encoding)
 	m.say(f, "defaults.topic_class", d.TopicClass)
 	m.say(f, "defaults.headers.preset", d.Headers.Preset)
+	m.say(f, "defaults.on_error", d.OnError)
 	if d.Headers.Enabled != nil {
 		m.say(f, "defaults.headers.enabled", fmt.Sprint(*d.Headers.Enabled))
 	}
@@ -142,6 +143,9 @@ func (m *merger) defaults() {
 	if v, _, ok := get("defaults.headers.enabled"); ok {
 		m.base.HeadersOff = v == "false"
 	}
+	if v, at, ok := get("defaults.on_error"); ok {
+		m.c.onError = m.onError(at, v)
+	}
 	m.unknownRule()
 }
 
@@ -151,7 +155,7 @@ func (m *merger) unknownRule() {
 	schema := m.said["defaults.schema"]
 	f.Schema = schema.value
 	at, written := m.said["unknown_event"]
-	m.c.def = &Rule{Forms: []Form{f}, At: "the defaults"}
+	m.c.def = &Rule{Forms: []Form{f}, At: "the defaults", OnError: m.c.onError}
 	if !written {
 		return
 	}
@@ -164,12 +168,10 @@ func (m *merger) unknownRule() {
 
 func (m *merger) unknown(at place, v string) {
 	switch Unknown(v) {
-	case UnknownStop, UnknownDefault:
+	case UnknownStop, UnknownDefault, UnknownDeadLetter:
 		m.c.unknown = Unknown(v)
-	case "dead_letter":
-		m.bad(at, `"dead_letter" is not available yet in this version: there is no dead letter topic so far; write stop or default`)
 	default:
-		m.bad(at, "%q is no policy for unknown events; write stop or default", v)
+		m.bad(at, "%q is no policy for unknown events; write stop, default or dead_letter", v)
 	}
 }
 
@@ -177,7 +179,10 @@ func (m *merger) unknown(at place, v string) {
 func (m *merger) event(f *File, j int) {
 	e := &f.Events[j]
 	at := place{f, fmt.Sprintf("events[%d]", j)}
-	rule := &Rule{Type: e.Type, At: at.at()}
+	rule := &Rule{Type: e.Type, At: at.at(), OnError: m.c.onError}
+	if e.OnError != "" {
+		rule.OnError = m.onError(at.sub("on_error"), e.OnError)
+	}
 	switch first, dup := m.c.byType[e.Type]; {
 	case e.Type == "":
 		m.bad(at.sub("type"), "is empty; write the event type as services put it into the row")
