@@ -10,8 +10,9 @@ import (
 var errNotRow = errors.New("transform: the message is no row")
 
 // Append adds the records of the row in m to b: one, and one more for each
-// `also` form of its event. Nothing of m is kept. On error b.Records is as
-// before; the error is a Fault that says what to do.
+// `also` form of its event; or, instead of all of them, one dead letter. Nothing
+// of m is kept. On error b.Records is as before; the error is a Fault that says
+// what to do.
 //
 // A logical message whose prefix is not ours gives no record and is counted.
 func (t *Transformer) Append(b *event.Batch, m *event.Msg) error {
@@ -25,24 +26,27 @@ func (t *Transformer) Append(b *event.Batch, m *event.Msg) error {
 	before := len(b.Records)
 	if err := t.append(b, m); err != nil {
 		b.Records = b.Records[:before]
-		return err
+		return t.bury(b, err)
 	}
-	return nil
+	return t.pass(b, before)
 }
 
 func (t *Transformer) append(b *event.Batch, m *event.Msg) error {
 	t.derived.ready = headersOff
+	t.step, t.rule = stepRow, nil
 	if err := t.load(m); err != nil {
 		return err
 	}
+	t.step = stepType
 	r, err := t.ruleOf(t.row.typ)
 	if err != nil {
 		return err
 	}
-	t.row.places = r.places
+	t.row.places, t.rule, t.step = r.places, r, stepPayload
 	if err := t.loadPayload(r.needJSON); err != nil {
 		return err
 	}
+	t.step = stepHeaders
 	if err := t.loadHeaders(); err != nil {
 		return err
 	}
@@ -67,17 +71,19 @@ func (t *Transformer) ruleOf(typ []byte) (*rule, error) {
 	if best, ok := t.opts.Contract.Nearest(string(typ)); ok {
 		meant = "did you mean \"" + best + "\"?"
 	}
-	return nil, t.fault(nil, "describe the event in events.yaml, or write unknown_event: default to publish such events by the defaults",
+	return nil, t.fault(nil, "describe the event in events.yaml, or write unknown_event: default to publish such events by the defaults, or dead_letter to put them aside",
 		"the contract knows no event type %q; %s", clip(typ), meant)
 }
 
 // record adds the record of form i.
 func (t *Transformer) record(b *event.Batch, r *rule, i int) error {
 	f, own := &r.forms[i], i == 0
+	t.step = stepTopic
 	topic, err := t.route(f, own)
 	if err != nil {
 		return err
 	}
+	t.step = stepKey
 	key, fell := t.key(f)
 	if fell && own {
 		t.keyFell(r, key)
@@ -93,9 +99,11 @@ func (t *Transformer) record(b *event.Batch, r *rule, i int) error {
 	if rec.Value, err = t.value(b, f); err != nil {
 		return err
 	}
+	t.step = stepHeaders
 	if rec.Headers, err = t.headers(b, r, f, own); err != nil {
 		return err
 	}
+	t.step = stepSize
 	if err := t.size(&rec, r, f); err != nil {
 		return err
 	}

@@ -189,10 +189,12 @@ func (t *Transformer) value(b *event.Batch, f *form) ([]byte, error) {
 	if f.encoding != contract.Avro {
 		return keepText(b, payload), nil
 	}
+	t.step = stepVersion
 	v, err := t.pick(f)
 	if err != nil {
 		return nil, err
 	}
+	t.step = stepSchema
 	buf := append(b.Buf(len(payload)+5), wireMagic)
 	buf = binary.BigEndian.AppendUint32(buf, v.id)
 	if buf, err = v.enc.Append(buf, payload); err != nil {

@@ -62,9 +62,19 @@ func clip(b []byte) string {
 	return string(b)
 }
 
-// fault is a Fault about the row in hand. mend is what may be changed.
+// blame is a fault taken apart: what a dead letter says of it.
+type blame struct {
+	fault      *event.Fault
+	what, mend string
+	err        error
+}
+
+// fault is a Fault about the row in hand. mend is what may be changed. Only what
+// it makes can become a dead letter: it is about this row, not about all of them.
 func (t *Transformer) fault(err error, mend, format string, args ...any) error {
-	f := stopf(t.look()+"; "+mend+"; then: "+again, "%s: %s", t.where(), fmt.Sprintf(format, args...))
+	what := fmt.Sprintf(format, args...)
+	f := stopf(t.look()+"; "+mend+"; then: "+again, "%s: %s", t.where(), what)
 	f.Err = err
+	t.blame = blame{f, what, mend, err}
 	return f
 }

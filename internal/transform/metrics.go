@@ -17,6 +17,9 @@ type metrics struct {
 	over      *prometheus.CounterVec
 	bytes     *prometheus.HistogramVec
 	ignored   prometheus.Counter
+	letters   *prometheus.CounterVec
+	parked    *prometheus.CounterVec
+	held      prometheus.Gauge
 }
 
 // newMetrics makes the metrics of the package or, when another transformer of
@@ -50,17 +53,36 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Help: "Logical messages with a prefix that is not the relay's.",
 		}),
 	}
+	m.deadLetters(labels)
 	if reg == nil {
 		return m, nil
 	}
-	var errs [6]error
+	var errs [9]error
 	m.missing, errs[0] = register(reg, m.missing)
 	m.missingBy, errs[1] = register(reg, m.missingBy)
 	m.fell, errs[2] = register(reg, m.fell)
 	m.over, errs[3] = register(reg, m.over)
 	m.bytes, errs[4] = register(reg, m.bytes)
 	m.ignored, errs[5] = register(reg, m.ignored)
+	m.letters, errs[6] = register(reg, m.letters)
+	m.parked, errs[7] = register(reg, m.parked)
+	m.held, errs[8] = register(reg, m.held)
 	return m, errors.Join(errs[:]...)
+}
+
+func (m *metrics) deadLetters(labels []string) {
+	m.letters = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cdc_relay_dead_letters_total",
+		Help: "Events that could not be published and were written to the dead letter topic, by the class of the reason.",
+	}, append(labels[:2:2], "reason"))
+	m.parked = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cdc_relay_parked_events_total",
+		Help: "Events parked in the dead letter topic behind one with the same key.",
+	}, labels)
+	m.held = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "cdc_relay_held_keys",
+		Help: "Keys (of a topic each) whose events are parked until a dead letter is redriven or discarded.",
+	})
 }
 
 func register[C prometheus.Collector](reg prometheus.Registerer, c C) (C, error) {

@@ -43,6 +43,11 @@ type Options struct {
 	MaxBytes      int    // of a record on the wire; 0: DefaultMaxBytes
 	ReplayID      string // not empty: every record is marked with it and has no timestamp
 	RepairID      string // not empty: the same, for a repair
+	RedriveID     string // not empty: the same, for a redrive
+
+	// DeadLetters says where events go that cannot be published, by the policy of
+	// the contract; nil: each is an error.
+	DeadLetters *DeadLetters
 
 	Logger     *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: no metrics
@@ -68,6 +73,11 @@ type Transformer struct {
 	defaultKey keyRule
 
 	correlation, schemaVersion *jsonPath // in the payload
+
+	letters *letters // nil: what cannot be published is an error
+	step    step     // what is being worked out, for the class of a dead letter
+	rule    *rule    // of the row in hand; nil: not known yet, or none
+	blame   blame    // the last fault about a row
 
 	plans    map[*event.Relation]*plan
 	topics   map[string]*string
@@ -147,6 +157,8 @@ func Compile(o Options) (*Transformer, error) {
 		t.mark = rowHeader{key: event.ReplayHeader, value: []byte(o.ReplayID)}
 	case o.RepairID != "":
 		t.mark = rowHeader{key: event.RepairHeader, value: []byte(o.RepairID)}
+	case o.RedriveID != "":
+		t.mark = rowHeader{key: event.RedriveHeader, value: []byte(o.RedriveID)}
 	}
 	if o.Contract == nil {
 		return nil, errors.New("transform: no contract")
@@ -164,6 +176,9 @@ func (t *Transformer) compileParts() error {
 	t.metrics, errs[2] = newMetrics(t.opts.Registerer)
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
+	}
+	if t.opts.DeadLetters != nil {
+		t.letters = newLetters(t.opts.DeadLetters)
 	}
 	c := t.opts.Contract
 	t.defaultKey = compileKey(c.DefaultKey())
