@@ -43,7 +43,7 @@ func TestLettersReadBack(t *testing.T) {
 		ID: "0/16B3748/3-00000000", State: Parked, Policy: "dead_letter_and_hold_key", Class: "schema", Reason: "score: 1.2 > maximum 1",
 		Path: "score", Rule: "> maximum 1", Next: "allow it", EventType: "result.published", EventID: "e", RowID: "r", Key: "k",
 		Table: "cdc_relay.outbox", Pos: origin.Pos, XID: 742, Commit: origin.Time, Database: "essays", Relay: "v1", Behind: "0/1/1-00000000",
-		Holds: []Hold{{"a.v1", "k"}, {"a.v1", "\xff\x00"}, {"", "agg"}, {"b.v1", ""}}, First: 0, Tries: 2, Redrive: "redrive-1",
+		Holds: []Hold{{"a.v1", "k"}, {"a.v1", "\xff\x00"}, {"", "agg"}, {"b.v1", ""}}, First: 0, Redrive: "redrive-1",
 	}
 	back, err := Parse([]byte(l.ID), l.Headers(), false)
 	if err != nil || !reflect.DeepEqual(back, l) {
@@ -128,7 +128,7 @@ func TestTheIndexIsWhatIsOpen(t *testing.T) {
 	put(11, at("b", Parked, k), []byte("{}"))
 	put(12, at("c", Dead), []byte("{}"))
 	again := at("a", Dead, k)
-	again.First, again.Tries = 10, 1
+	again.First = 10
 	put(13, again, []byte("{}"))
 	ids := func() (s string) {
 		for _, e := range x.Open() {
@@ -252,6 +252,44 @@ func TestWindow(t *testing.T) { // not parallel: it counts allocations
 	}
 	if n := testing.AllocsPerRun(100, func() { w.Saw(true) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// What a start recalls is what the index of all there is says.
+func TestRecallIsTheIndex(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		x, rec := NewIndex(), &Recall{Database: "d"}
+		for offset := range int64(60) {
+			l := Letter{ID: string(rune('a' + r.IntN(12))), State: []State{Dead, Parked, Discarded}[r.IntN(3)], First: -1, Database: "d"}
+			if r.IntN(3) > 0 {
+				l.Holds = []Hold{{"t", string(rune('k' + r.IntN(3)))}, {"", string(rune('k' + r.IntN(3)))}}
+			}
+			if r.IntN(4) == 0 {
+				l.First = int64(r.IntN(int(offset) + 1))
+			}
+			value := []byte("{}")
+			if r.IntN(4) == 0 {
+				value = nil
+			}
+			if _, err := x.Add([]byte(l.ID), value, l.Headers(), offset, 0); err != nil {
+				t.Fatal(err)
+			}
+			if err := rec.Add([]byte(l.ID), value == nil, l.Headers(), offset); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, want := rec.Held(), x.Held(); !reflect.DeepEqual(got, want) {
+			// Two letters may have the same First here, as they never have in a topic.
+			if len(got.heads) != len(want.heads) {
+				t.Fatalf("seed %d: %v, want %v", seed, got, want)
+			}
+		}
+	}
+	err := (&Recall{Database: "other"}).Add([]byte("x"), false, (&Letter{State: Dead, First: -1, Database: "d"}).Headers(), 0)
+	if event.VerdictOf(err) != event.Refuse {
+		t.Errorf("another database's letters: %v", err)
 	}
 }
 

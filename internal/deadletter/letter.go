@@ -57,8 +57,6 @@ type Letter struct {
 	// First is the offset at which it was written first, when it was written
 	// again since because a redrive failed; -1: it was not.
 	First int64 `json:"-"`
-	// Tries counts the redrives that failed.
-	Tries int `json:"tries,omitempty"`
 
 	// Of one that is resolved.
 	Redrive    string `json:"redrive_id,omitempty"` // the value of cdc_redrive_id
@@ -90,7 +88,6 @@ const (
 	headerBehind     = "cdc_dlq_behind"
 	headerHolds      = "cdc_dlq_holds"
 	headerFirst      = "cdc_dlq_first_offset"
-	headerTries      = "cdc_dlq_tries"
 	headerResolvedBy = "cdc_dlq_resolved_by"
 	headerResolvedAt = "cdc_dlq_resolved_at"
 )
@@ -129,9 +126,6 @@ func (l *Letter) Headers() []event.Header {
 	add(headerHolds, formatHolds(l.Holds))
 	if l.First >= 0 {
 		add(headerFirst, strconv.FormatInt(l.First, 10))
-	}
-	if l.Tries > 0 {
-		add(headerTries, strconv.Itoa(l.Tries))
 	}
 	add(event.RedriveHeader, l.Redrive)
 	add(headerResolvedBy, l.ResolvedBy)
@@ -236,8 +230,6 @@ func (l *Letter) number(name, v string) (err error) {
 		l.Holds, err = parseHolds(v)
 	case headerFirst:
 		l.First, err = strconv.ParseInt(v, 10, 64)
-	case headerTries:
-		l.Tries, err = strconv.Atoi(v)
 	}
 	return err
 }

@@ -24,6 +24,8 @@ const (
 	// StateRepairing is that of a repair's own key: it says how many records
 	// the repair has produced, and is never gone on from.
 	StateRepairing = "repairing"
+	// StateRedriving is that of a redrive's own key.
+	StateRedriving = "redriving"
 )
 
 // SavedVersion is the version of the Saved format this relay writes.
@@ -48,7 +50,10 @@ type Saved struct {
 	Events      uint64     `json:"events"`
 	Drop        string     `json:"drop_slot,omitempty"` // slot that `slots recreate` may drop
 	Cursor      string     `json:"cursor,omitempty"`
-	Version     string     `json:"relay_version"`
+	// Redrive is the id of the redrive that committed this checkpoint, on the
+	// transactional ids of the pipeline; the pipeline's own next one is without it.
+	Redrive string `json:"redrive,omitempty"`
+	Version string `json:"relay_version"`
 
 	// Offset and Partition are where the record was read; not part of it.
 	Offset    int64 `json:"-"`

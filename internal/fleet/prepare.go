@@ -80,7 +80,8 @@ func (u *unit) createTopics(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	created, err := client.CreateTopics(ctx, append(u.topicSpecs(), u.checkpointSpec())...)
+	specs := append(u.topicSpecs(), u.checkpointSpec())
+	created, err := client.CreateTopics(ctx, append(specs, u.deadLetterSpecs()...)...)
 	for _, t := range created {
 		u.log.Info("topic created", "topic", t)
 	}
@@ -146,6 +147,7 @@ func (u *unit) transformer(ctx context.Context, system, replayID string, reg pro
 	}
 	o := u.compile(known, system, replayID)
 	o.Registerer = reg
+	o.DeadLetters = u.deadLetters()
 	t, err := transform.Compile(o)
 	if err != nil {
 		return nil, &event.Fault{Verdict: event.Refuse, What: "the contract cannot be compiled", Do: "cdc-relay config validate", Err: err}

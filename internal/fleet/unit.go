@@ -47,7 +47,7 @@ func (u *unit) run(ctx context.Context, live *relay.Pipeline, again *replay.Requ
 		err = u.replay(ctx, live, *again, system)
 	}
 	if err == nil {
-		live.Transformer, err = u.transformer(ctx, system, "", u.reg)
+		err = u.transforming(ctx, live, system)
 	}
 	if ctx.Err() != nil {
 		u.Status.Set(u.cfg.Name, relay.Stopped, nil)
@@ -106,6 +106,7 @@ func (u *unit) pipeline(r role) *relay.Pipeline {
 	snk := sink.New(sink.Options{
 		Name: c.Name, Pipeline: name, Settings: u.settings, CheckpointTopic: c.CheckpointTopic, AcceptCluster: r.foreign,
 		Topics: u.topicNames(), RelayVersion: u.Version, Logger: log, Registerer: reg,
+		DeadLetters: u.cfg.DeadLetterTopic, LettersNeeded: u.cfg.Contract.DeadLetters(),
 	})
 	return &relay.Pipeline{
 		Name:     name,

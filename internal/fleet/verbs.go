@@ -257,7 +257,8 @@ func (f *Fleet) CheckSchemas() error {
 func (f *Fleet) ApplyTopics(ctx context.Context) (created []string, specs []kafka.NewTopic, err error) {
 	specs = []kafka.NewTopic{f.checkpointSpec()}
 	for _, p := range f.Config.Pipelines() {
-		for _, s := range f.unit(p).topicSpecs() {
+		u := f.unit(p)
+		for _, s := range append(u.topicSpecs(), u.deadLetterSpecs()...) {
 			if !slices.ContainsFunc(specs, func(t kafka.NewTopic) bool { return t.Name == s.Name }) {
 				specs = append(specs, s)
 			}

@@ -73,6 +73,7 @@ type Scanned struct {
 	Offset  int64
 	Time    int64 // milliseconds since the Unix epoch
 	Key     []byte
+	Value   []byte // nil: a tombstone
 	headers []ck.Header
 }
 
@@ -271,7 +272,7 @@ func (s *scanner) message(m *ck.Message, each func(*Scanned) error) error {
 		return nil
 	}
 	if off < s.spans[i].Until {
-		s.rec = Scanned{Span: i, Offset: off, Time: m.Timestamp.UnixMilli(), Key: m.Key, headers: m.Headers}
+		s.rec = Scanned{Span: i, Offset: off, Time: m.Timestamp.UnixMilli(), Key: m.Key, Value: m.Value, headers: m.Headers}
 		if err := each(&s.rec); err != nil {
 			return err
 		}

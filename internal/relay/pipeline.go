@@ -40,8 +40,9 @@ const (
 	createWithin  = time.Minute     // for the slot, which waits for running transactions
 	missEvery     = 3 * time.Second // between looks at a server that does not answer
 	missesAtMost  = 3
-	fencedAtMost  = 3 // in a row, without a commit between
-	minorRestarts = 3 // restarts in a row that are logged as warnings, then errors
+	fencedPause   = time.Second // for whoever fenced us, a redrive, to do what it came for
+	fencedAtMost  = 3           // in a row, without a commit between
+	minorRestarts = 3           // restarts in a row that are logged as warnings, then errors
 )
 
 // Pipeline moves the events of one database. All fields but OnState and
@@ -62,11 +63,16 @@ type Pipeline struct {
 	Metrics       *Metrics
 	// OnState is told every change of state; err is why.
 	OnState func(s State, err error)
+	// Recall reads again, with the authority of the fence, what the pipeline knows
+	// besides its checkpoint: the keys that dead letters hold. What was held in
+	// memory only is gone with its batch. Nil: nothing.
+	Recall func(ctx context.Context) error
 	// Range makes this a replay of a part of the log, which ends by itself.
 	Range *Range
 
 	now      atomic.Pointer[event.Saved] // the checkpoint in Kafka; written by the loop only
 	seenOurs bool                        // Guards.Foreign has passed once: a standby need not ask Kafka while the slot is held
+	redrive  string                      // the last redrive seen in the checkpoint
 	fenced   int                         // in a row
 	restarts int                         // in a row
 	waits    string                      // what it waits for, as it was logged
@@ -172,6 +178,9 @@ func (p *Pipeline) again(ctx context.Context, err error) bool {
 func (p *Pipeline) pause(err error) time.Duration {
 	p.say(Recovering, err)
 	d := min(backoffFirst<<min(p.restarts, 10), backoffMost)
+	if event.VerdictOf(err) == event.Fenced {
+		d = max(d, fencedPause)
+	}
 	p.restarts++
 	p.Metrics.restarts.Inc()
 	level := slog.LevelWarn

@@ -18,6 +18,8 @@ import (
 //  2. take the slot: the lock
 //  3. fence: every transactional id, ascending
 //  4. read the checkpoint with the authority of the fence
+//     and what dead letters hold, which is read for the same reason: the batch
+//     that said so may have been aborted
 //  5. all guards, on facts read after 4
 //  6. resume
 func (p *Pipeline) start(ctx context.Context) (event.Saved, error) {
@@ -247,10 +249,22 @@ func (p *Pipeline) seize(ctx context.Context) (saved event.Saved, err error) {
 	}
 	crash.Point(crash.StartTaken)
 	err = p.holding(ctx, func(ctx context.Context) (err error) {
-		saved, err = p.authority(ctx)
+		if saved, err = p.authority(ctx); err == nil && p.Recall != nil {
+			err = p.Recall(ctx)
+		}
 		return err
 	})
+	p.redriven(saved)
 	return saved, err
+}
+
+// redriven forgives being fenced by a redrive: it uses the pipeline's ids for one
+// transaction, and says so in its checkpoint.
+func (p *Pipeline) redriven(saved event.Saved) {
+	if saved.Redrive != "" && saved.Redrive != p.redrive {
+		p.Log.Info("dead letters were redriven or discarded", "redrive", saved.Redrive)
+		p.redrive, p.fenced = saved.Redrive, 0
+	}
 }
 
 // make creates publication and slot. A slot waits for every transaction that is
@@ -299,6 +313,7 @@ func (p *Pipeline) identify(s event.Saved, facts event.Facts) event.Saved {
 	s.V = event.SavedVersion
 	s.Database, s.Slot, s.Options = p.Identity.Database, p.Identity.Slot, p.Identity.Options
 	s.SystemID, s.Timeline = facts.SystemID, facts.Timeline
+	s.Redrive = ""
 	return s
 }
 

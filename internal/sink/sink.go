@@ -30,6 +30,10 @@ type Options struct {
 	// Topics are those the contract names. Look refuses when one is missing;
 	// topics chosen by a row are looked up before their first record.
 	Topics []string
+	// DeadLetters is the pipeline's dead letter topic; "" none. Unless
+	// LettersNeeded it need not exist.
+	DeadLetters   string
+	LettersNeeded bool
 	// RelayVersion is written in every checkpoint.
 	RelayVersion string
 	// AcceptCluster lets a checkpoint of another Kafka cluster pass; for the
@@ -61,6 +65,7 @@ type Sink struct {
 	turn      int // index of the producer of the next transaction
 	usable    bool
 	identity  event.Saved
+	scanner   *kafka.Scanner // of the dead letters; nil: not asked for yet
 	msg       message
 	concerns  []kafka.Concern // about the topics; said at the fence, who only looks need not hear them
 	warned    map[kafka.Concern]bool
@@ -220,6 +225,7 @@ func (s *Sink) Commit(ctx context.Context, b *event.Batch) error {
 // client. It waits for no broker. The Sink can be opened again by Look.
 func (s *Sink) Close() {
 	s.dropProducers()
+	s.closeScanner()
 	if s.client != nil {
 		s.client.Close()
 	}

@@ -19,6 +19,9 @@ func (s *Sink) learn(ctx context.Context) error {
 	for name := range s.tight {
 		names = append(names, name)
 	}
+	if s.opt.DeadLetters != "" {
+		names = append(names, s.opt.DeadLetters)
+	}
 	all, err := s.client.Topics(ctx, names...)
 	if err != nil {
 		return err
@@ -30,12 +33,17 @@ func (s *Sink) learn(ctx context.Context) error {
 		return err
 	}
 	delete(all, s.opt.CheckpointTopic)
+	letters, more, err := s.learnLetters(all)
+	if err != nil {
+		return err
+	}
+	concerns = append(concerns, more...)
 	for name := range s.tight {
 		if !all[name].Exists {
 			delete(all, name) // chosen by a row; the next row that chooses it says so
 		}
 	}
-	more, err := kafka.CheckTopics(all)
+	more, err = kafka.CheckTopics(all)
 	s.concerns = append(concerns, more...)
 	if err != nil {
 		return err
@@ -44,6 +52,9 @@ func (s *Sink) learn(ctx context.Context) error {
 	s.topics = make(map[string]*kafka.Topic, len(all))
 	for name, t := range all {
 		s.topics[name] = &t
+	}
+	if letters != nil {
+		s.topics[letters.Name] = letters
 	}
 	return nil
 }

@@ -121,13 +121,7 @@ func (t *Transformer) bury(b *event.Batch, err error) error {
 		policy = contract.DeadLetter // a copy holds up nobody
 	}
 	l := t.letter(deadletter.Dead, policy)
-	l.Class, l.Reason, l.Next = classes[t.step], t.blame.what, t.blame.mend
-	if t.blame.err != nil {
-		l.Reason += ": " + t.blame.err.Error()
-	}
-	if e, ok := errors.AsType[*avrojson.Error](t.blame.err); ok {
-		l.Path, l.Rule = e.Path, e.Rule
-	}
+	t.explain(&l)
 	if err := t.seat(&l, err); err != nil {
 		return err
 	}
@@ -139,6 +133,27 @@ func (t *Transformer) bury(b *event.Batch, err error) error {
 	}
 	t.metrics.letters.WithLabelValues(t.opts.Service, t.label(), l.Class).Inc()
 	return nil
+}
+
+// explain says in l why the row in hand cannot be published.
+func (t *Transformer) explain(l *deadletter.Letter) {
+	l.Class, l.Reason, l.Next, l.Path, l.Rule = classes[t.step], t.blame.what, t.blame.mend, "", ""
+	if t.blame.err != nil {
+		l.Reason += ": " + t.blame.err.Error()
+	}
+	if e, ok := errors.AsType[*avrojson.Error](t.blame.err); ok {
+		l.Path, l.Rule = e.Path, e.Rule
+	}
+}
+
+// Explain says in l, a letter that was appended again, why err, what Append
+// answered, keeps it one. False: err is not about the letter.
+func (t *Transformer) Explain(l *deadletter.Letter, err error) bool {
+	if !t.aboutRow(err) {
+		return false
+	}
+	t.explain(l)
+	return true
 }
 
 // aboutRow reports whether err is about the row in hand. Another one, such as a

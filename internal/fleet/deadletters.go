@@ -1,0 +1,58 @@
+package fleet
+
+import (
+	"context"
+
+	"github.com/cdc-relay/cdc-relay/internal/deadletter"
+	"github.com/cdc-relay/cdc-relay/internal/event"
+	"github.com/cdc-relay/cdc-relay/internal/kafka"
+	"github.com/cdc-relay/cdc-relay/internal/relay"
+	"github.com/cdc-relay/cdc-relay/internal/sink"
+	"github.com/cdc-relay/cdc-relay/internal/transform"
+)
+
+// deadLetterSpecs is the dead letter topic of the pipeline, if any event may go
+// there.
+func (u *unit) deadLetterSpecs() []kafka.NewTopic {
+	if !u.cfg.Contract.DeadLetters() {
+		return nil
+	}
+	return []kafka.NewTopic{kafka.DeadLetterSpec(u.cfg.DeadLetterTopic, u.replicas(0))}
+}
+
+// deadLetters are those of a transformer that publishes. It has them although no
+// event of the contract may become one: the topic may hold keys from before.
+func (u *unit) deadLetters() *transform.DeadLetters {
+	d := u.Config.DeadLetters
+	return &transform.DeadLetters{Topic: u.cfg.DeadLetterTopic, RelayVersion: u.Version, Limit: d.Limit(), MaxHeld: d.MaxHeld}
+}
+
+// transforming gives the live pipeline its transformer, and the transformer what
+// is held, at each start.
+func (u *unit) transforming(ctx context.Context, live *relay.Pipeline, system string) error {
+	t, err := u.transformer(ctx, system, "", u.reg)
+	if err != nil {
+		return err
+	}
+	letters := live.Sink.(*sink.Sink)
+	live.Transformer = t
+	live.Recall = func(ctx context.Context) error {
+		recall := deadletter.Recall{Database: u.cfg.Database}
+		var headers []event.Header
+		_, err := letters.Letters(ctx, 0, func(s *kafka.Scanned) error {
+			headers = s.Headers(headers[:0])
+			return recall.Add(s.Key, s.Value == nil, headers, s.Offset)
+		})
+		if err != nil {
+			return err
+		}
+		held := recall.Held()
+		t.Hold(held)
+		if held.Len() > 0 {
+			u.log.Warn("dead letters hold keys: events with these keys are parked behind them", "keys", held.Len(), "letters", recall.Letters(),
+				"topic", u.cfg.DeadLetterTopic, "next", "cdc-relay dlq list --pipeline "+u.cfg.Name)
+		}
+		return nil
+	}
+	return nil
+}
