@@ -14,9 +14,9 @@ type Entry struct {
 	Time   int64 // of the record, milliseconds since the Unix epoch
 }
 
-// order is the place of the letter in the stream: one that was written again
+// Order is the place of the letter in the stream: one that was written again
 // keeps its own.
-func (e *Entry) order() int64 {
+func (e *Entry) Order() int64 {
 	if e.First >= 0 {
 		return e.First
 	}
@@ -74,7 +74,7 @@ func ordered(m map[string]*Entry) []*Entry {
 		out = append(out, e)
 	}
 	slices.SortFunc(out, func(a, b *Entry) int {
-		return cmp.Or(cmp.Compare(a.order(), b.order()), cmp.Compare(a.Offset, b.Offset))
+		return cmp.Or(cmp.Compare(a.Order(), b.Order()), cmp.Compare(a.Offset, b.Offset))
 	})
 	return out
 }

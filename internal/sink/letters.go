@@ -42,20 +42,25 @@ func (s *Sink) Letters(ctx context.Context, from int64, each func(*kafka.Scanned
 	if spans[0].From = max(spans[0].From, from); spans[0].From >= spans[0].Until {
 		return max(from, spans[0].Until), nil
 	}
+	return spans[0].Until, s.scan(ctx, spans[0], each)
+}
+
+// scan reads letters with one consumer, made at the first call.
+func (s *Sink) scan(ctx context.Context, span kafka.Span, each func(*kafka.Scanned) error) (err error) {
 	if s.scanner == nil {
 		if s.scanner, err = s.client.NewScanner(); err != nil {
-			return from, err
+			return err
 		}
 	}
-	return spans[0].Until, s.scanner.Scan(ctx, spans, each)
+	return s.scanner.Scan(ctx, []kafka.Span{span}, each)
 }
 
 // LettersAt gives each the records of the dead letter topic within some spans of
-// offsets that lie apart, in order. It needs a Letters before.
+// offsets that lie apart, in order. It needs a Look before.
 func (s *Sink) LettersAt(ctx context.Context, spans [][2]int64, each func(*kafka.Scanned) error) error {
 	for _, at := range spans {
 		span := kafka.Span{Topic: s.opt.DeadLetters, From: at[0], Until: at[1]}
-		if err := s.scanner.Scan(ctx, []kafka.Span{span}, each); err != nil {
+		if err := s.scan(ctx, span, each); err != nil {
 			return err
 		}
 	}

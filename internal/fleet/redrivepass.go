@@ -1,0 +1,215 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/cdc-relay/cdc-relay/internal/deadletter"
+	"github.com/cdc-relay/cdc-relay/internal/event"
+	"github.com/cdc-relay/cdc-relay/internal/kafka"
+)
+
+const (
+	fetchLetters = 2000   // whose values are fetched at once
+	fetchGap     = 5000   // offsets that are rather read over than skipped
+	keepLetters  = 20_000 // whose values are kept as they are read
+)
+
+// errPrefix is why a logical message gives no record.
+var errPrefix = errors.New("its logical message has a prefix that is not postgres.message_prefix any more")
+
+// pass tries letters in order and commits what comes of them: whenever the batch
+// is full, between two Postgres transactions, or, whole, once at the end, whatever
+// it holds.
+func (r *redriver) pass(ctx context.Context, open []*deadletter.Entry, commit func(context.Context) error, whole bool) error {
+	var last event.LSN
+	for len(open) > 0 {
+		part := open[:min(len(open), fetchLetters)]
+		open = open[len(part):]
+		if err := r.fetch(ctx, part); err != nil {
+			return err
+		}
+		for _, e := range part {
+			if !whole && r.full(e.Pos.Commit == last) {
+				if err := commit(ctx); err != nil {
+					return err
+				}
+			}
+			last = e.Pos.Commit
+			if err := r.try(e); err != nil {
+				return err
+			}
+			delete(r.kept, e.ID)
+		}
+	}
+	if whole || len(r.batch.Records) > 0 || len(r.pending) > 0 {
+		return commit(ctx)
+	}
+	return nil
+}
+
+// full reports whether the batch has to be committed first. Letters of one
+// Postgres transaction stay together, unless they alone are too many.
+func (r *redriver) full(inside bool) bool {
+	n, most := len(r.batch.Records), 2*r.Config.Batch.Events // records and tombstones
+	over := n >= most || r.batch.Bytes >= int(r.Config.Batch.Bytes) || r.batch.Short()
+	return n > 0 && over && (!inside || n >= 4*most || r.batch.Bytes >= 4*int(r.Config.Batch.Bytes))
+}
+
+// candidate reports whether the value of e may be needed.
+func (r *redriver) candidate(e *deadletter.Entry) bool {
+	return !r.req.Discard && (e.State == deadletter.Parked || r.req.Filter.fits(e))
+}
+
+// fetch gets the values of letters that are not at hand. A letter that was
+// written again lies apart from its neighbours.
+func (r *redriver) fetch(ctx context.Context, part []*deadletter.Entry) error {
+	at := map[int64]*deadletter.Entry{}
+	var offsets []int64
+	for _, e := range part {
+		if _, have := r.kept[e.ID]; !have && r.candidate(e) {
+			at[e.Offset] = e
+			offsets = append(offsets, e.Offset)
+		}
+	}
+	slices.Sort(offsets)
+	var spans [][2]int64
+	for _, o := range offsets {
+		if n := len(spans); n > 0 && o-spans[n-1][1] < fetchGap {
+			spans[n-1][1] = o + 1
+			continue
+		}
+		spans = append(spans, [2]int64{o, o + 1})
+	}
+	return r.live.LettersAt(ctx, spans, func(s *kafka.Scanned) error {
+		if e := at[s.Offset]; e != nil {
+			r.kept[e.ID] = s.Value
+		}
+		return nil
+	})
+}
+
+// try adds to the batch what comes of one letter.
+func (r *redriver) try(e *deadletter.Entry) error {
+	wanted := r.req.Filter.fits(e)
+	if r.req.Discard {
+		if wanted {
+			r.resolved(e, deadletter.Discarded, []byte(`{"v":1,"discarded":true}`))
+		}
+		return nil
+	}
+	if !r.queue.Next(e, wanted) {
+		if wanted && !r.failed[e.ID] {
+			r.waits[e.ID] = true
+		}
+		return nil
+	}
+	from := len(r.batch.Records)
+	value, have := r.kept[e.ID]
+	if !have { // a tombstone written by hand since, and cleaned
+		r.queue.Stay(e)
+		return nil
+	}
+	m, err := r.rows.Message(&e.Letter, value)
+	if err == nil {
+		err = r.tr.Append(r.batch, &m)
+	}
+	if err == nil && len(r.batch.Records) == from {
+		err = errPrefix
+	}
+	if err != nil {
+		return r.fails(e, value, err)
+	}
+	var seats []deadletter.Hold
+	for _, rec := range r.batch.Records[from:] {
+		if rec.Key != nil {
+			seats = append(seats, deadletter.Hold{Topic: *rec.Topic, Key: string(rec.Key)})
+		}
+	}
+	if _, _, held := r.queue.First(seats); held {
+		r.batch.Records = r.batch.Records[:from]
+		r.queue.Stay(e)
+		r.waits[e.ID] = true
+		return nil
+	}
+	r.made += len(r.batch.Records) - from
+	r.queue.Gone(e)
+	r.resolved(e, deadletter.Redriven, nil)
+	return nil
+}
+
+// resolved adds the record that resolves a letter.
+func (r *redriver) resolved(e *deadletter.Entry, as deadletter.State, value []byte) {
+	l := e.Resolve(as, r.req.By, r.out.ID, time.Now())
+	r.write(&l, value)
+	r.pending = append(r.pending, e)
+}
+
+func (r *redriver) write(l *deadletter.Letter, value []byte) {
+	rec := event.Record{Topic: &r.out.Topic, Key: []byte(l.ID), Value: value, Headers: l.Headers()}
+	r.batch.Bytes += len(rec.Key) + len(value)
+	for i := range rec.Headers {
+		r.batch.Bytes += len(rec.Headers[i].Value)
+	}
+	r.batch.Records = append(r.batch.Records, rec)
+}
+
+// fails keeps a letter that still cannot be published, with why it cannot now.
+// What is not about the letter ends the redrive.
+func (r *redriver) fails(e *deadletter.Entry, value []byte, err error) error {
+	l := e.Letter
+	l.State, l.Behind = deadletter.Dead, ""
+	if errors.Is(err, errPrefix) {
+		l.Class, l.Reason, l.Next = "row", err.Error(), "set it to what it was, or discard the letter"
+	} else if !r.tr.Explain(&l, err) {
+		return err
+	}
+	r.queue.Stay(e)
+	if r.failed[e.ID] {
+		return nil
+	}
+	r.failed[e.ID] = true
+	r.out.Failed++
+	kind := LetterCount{EventType: l.EventType, State: l.State, Class: l.Class}
+	if r.failures[kind] == nil {
+		c := kind
+		c.Example = l.Reason
+		r.failures[kind] = &c
+	}
+	r.failures[kind].Count++
+	if l.State == e.State && l.Class == e.Class && l.Reason == e.Reason {
+		return nil
+	}
+	l.First, l.Relay, l.Redrive = e.Order(), r.Version, r.out.ID
+	r.write(&l, value)
+	return nil
+}
+
+// count says what is left.
+func (r *redriver) count() error {
+	r.out.Waiting = len(r.waits)
+	for _, c := range r.failures {
+		r.out.Failures = append(r.out.Failures, *c)
+	}
+	slices.SortFunc(r.out.Failures, func(a, b LetterCount) int { return cmp.Compare(b.Count, a.Count) })
+	const most = 20
+	for _, e := range r.index.Open() {
+		if e.State == deadletter.Parked {
+			r.out.Parked++
+		} else {
+			r.out.Dead++
+		}
+		if len(r.out.Left) < most && (r.failed[e.ID] || r.waits[e.ID] || r.orphan(e)) {
+			r.out.Left = append(r.out.Left, listed(e))
+		}
+	}
+	return nil
+}
+
+// orphan reports whether what e was parked behind was discarded in this run.
+func (r *redriver) orphan(e *deadletter.Entry) bool {
+	return r.req.Discard && e.State == deadletter.Parked && r.gone[e.Behind]
+}
