@@ -182,6 +182,9 @@ type Facts struct {
 	Behind      bool
 	OldestXID   uint32
 	OldestKnown bool
+	// DeadLettered and Discarded are the event ids in the dead letter topic, read
+	// before the topics were: what is redriven meanwhile is found there.
+	DeadLettered, Discarded map[Sum]bool
 }
 
 // gone reports whether the row's record may have been deleted by retention.

@@ -122,6 +122,9 @@ func (c *comparison) event(rows []Row, recs []Record) error {
 		case Repaired:
 			c.res.Repaired++
 			others++
+		case Redriven:
+			c.res.Redriven++
+			others++
 		default:
 			others++
 		}
@@ -176,6 +179,10 @@ func (c *comparison) duplicate(rows []Row, recs []Record, more int) {
 // absent judges a row without a record.
 func (c *comparison) absent(r *Row) error {
 	switch t := &c.byTopic[r.Topic]; {
+	case c.facts.DeadLettered[r.ID]:
+		c.row(DeadLettered, r)
+	case c.facts.Discarded[r.ID]:
+		c.row(Discarded, r)
 	case c.exists[r.Topic] && t.gone(r):
 		c.row(Removed, r)
 	case c.facts.underWay(r):

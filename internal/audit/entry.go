@@ -116,6 +116,7 @@ const (
 	Live     Mark = iota
 	Replayed      // run --from-lsn: a second copy by intent
 	Repaired      // repair: the only copy, late
+	Redriven      // dlq redrive: the same
 )
 
 // Record is one committed record in Kafka.

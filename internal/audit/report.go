@@ -24,11 +24,14 @@ type Report struct {
 	Duplicate       int64 `json:"duplicate"` // records too many
 	OutOfOrder      int64 `json:"out_of_order"`
 	Unencodable     int64 `json:"unencodable"`
+	DeadLettered    int64 `json:"dead_lettered"` // wait in the dead letter topic
+	Discarded       int64 `json:"discarded"`     // were given up there
 	NotRelayedYet   int64 `json:"not_relayed_yet"`
 	Removed         int64 `json:"removed"` // not judged: retention or compaction of the topic may have deleted them
 	Unknown         int64 `json:"unknown"`
 	Replayed        int64 `json:"replayed"`
 	Repaired        int64 `json:"repaired"`
+	Redriven        int64 `json:"redriven"`
 	Unidentified    int64 `json:"unidentified"` // rows and records without an event id: not compared
 
 	SnapshotTime     string    `json:"snapshot_time"`
@@ -65,18 +68,21 @@ type Spot struct {
 	Offset    int64  `json:"offset"`
 	Time      string `json:"time"` // of the record: its commit in Postgres, of one published again its production
 	EventID   string `json:"event_id,omitempty"`
-	Mark      string `json:"mark,omitempty"` // replay, repair
+	Mark      string `json:"mark,omitempty"` // replay, repair, redrive
 }
 
 // Take fills in what Compare found, but the details.
 func (r *Report) Take(res *Result) {
-	r.ExpectedRecords, r.Replayed, r.Repaired = res.Expected, res.Replayed, res.Repaired
+	r.ExpectedRecords, r.Replayed, r.Repaired, r.Redriven = res.Expected, res.Replayed, res.Repaired, res.Redriven
 	for k, dst := range map[Kind]*int64{
 		Missing: &r.Missing, Duplicate: &r.Duplicate, OutOfOrder: &r.OutOfOrder,
 		NotRelayed: &r.NotRelayedYet, Removed: &r.Removed, Unknown: &r.Unknown,
 	} {
 		*dst = res.Counts[k]
 	}
+	// Rows no record can be made of may be there too, and were counted already.
+	r.DeadLettered += res.Counts[DeadLettered]
+	r.Discarded += res.Counts[Discarded]
 	r.Sound = r.Missing+r.Duplicate+r.OutOfOrder+r.Unencodable == 0
 }
 
@@ -86,7 +92,7 @@ func Spots(recs []Record) []Spot {
 	for i, r := range recs {
 		out[i] = Spot{
 			Partition: r.Partition, Offset: r.Offset, Time: time.UnixMilli(r.Time).UTC().Format("2006-01-02T15:04:05.000Z"),
-			EventID: r.ID.Text(r.Hashed), Mark: [...]string{"", "replay", "repair"}[r.Mark],
+			EventID: r.ID.Text(r.Hashed), Mark: [...]string{"", "replay", "repair", "redrive"}[r.Mark],
 		}
 	}
 	return out
@@ -115,10 +121,13 @@ func (r *Report) Print(w io.Writer) error {
 	p.count(r.Duplicate, "duplicate")
 	p.count(r.OutOfOrder, "out of order (by commit time per key, beyond %s)", time.Duration(r.OrderTolerance)*time.Millisecond)
 	p.some(r.Unencodable, "rows no record can be made of")
+	p.some(r.DeadLettered, "in the dead letter topic (cdc-relay dlq list)")
+	p.some(r.Discarded, "discarded from the dead letter topic")
 	p.some(r.NotRelayedYet, "not relayed yet: the relay is at %s, the snapshot at %s", r.SafeLSN, r.SnapshotLSN)
 	p.some(r.Removed, "not in Kafka any more, or never were: the topic's retention or compaction reaches beyond them")
 	p.some(r.Replayed, "records of a replay")
 	p.some(r.Repaired, "records of a repair")
+	p.some(r.Redriven, "records of a redrive")
 	p.some(r.Unknown, "records of no row: rows deleted since, other writers of the topic, logical messages")
 	p.some(r.Unidentified, "rows and records without an event id, which cannot be compared")
 	for _, t := range r.AbsentTopics {
@@ -135,6 +144,8 @@ func (r *Report) Print(w io.Writer) error {
 	switch {
 	case !r.Sound:
 		verdict = "NOT SOUND"
+	case r.DeadLettered > 0:
+		verdict = "sound but for what waits in the dead letter topic"
 	case r.NotRelayedYet > 0:
 		verdict = "sound as far as it was relayed"
 	}
@@ -145,7 +156,7 @@ func (r *Report) Print(w io.Writer) error {
 func (r *Report) details(p *printer) {
 	counts := map[Kind]int64{
 		Missing: r.Missing, Duplicate: r.Duplicate, OutOfOrder: r.OutOfOrder, Unencodable: r.Unencodable,
-		NotRelayed: r.NotRelayedYet, Removed: r.Removed, Unknown: r.Unknown,
+		NotRelayed: r.NotRelayedYet, Removed: r.Removed, Unknown: r.Unknown, DeadLettered: r.DeadLettered, Discarded: r.Discarded,
 	}
 	for _, k := range Kinds() {
 		var of []Detail

@@ -17,11 +17,15 @@ const (
 	NotRelayed  Kind = "not_relayed_yet" // missing, but the relay may still bring it
 	Removed     Kind = "removed"         // not there, and the topic's retention or compaction may be why
 	Unknown     Kind = "unknown"         // a record without a row
+	// Not in their topics, and known not to be: in the dead letter topic, or given
+	// up there.
+	DeadLettered Kind = "dead_lettered"
+	Discarded    Kind = "discarded"
 )
 
 // Kinds are all kinds, in the order of a report.
 func Kinds() []Kind {
-	return []Kind{Missing, Duplicate, OutOfOrder, Unencodable, NotRelayed, Removed, Unknown}
+	return []Kind{Missing, Duplicate, OutOfOrder, Unencodable, DeadLettered, Discarded, NotRelayed, Removed, Unknown}
 }
 
 // Finding is one thing that was found. Row is that of the kinds about rows, and
@@ -53,6 +57,7 @@ type Result struct {
 	Expected int64 // records the rows stand for
 	Replayed int64 // records that say they are of a replay
 	Repaired int64 // records that say they are of a repair
+	Redriven int64 // records that say they were dead letters
 	Counts   map[Kind]int64
 	Findings []Finding // by kind, the earliest of each
 	Missing  []Ref     // when asked for; see Overflow

@@ -87,6 +87,8 @@ func (a *auditor) scan(ctx context.Context, spans []kafka.Span, facts *audit.Fac
 			r.Mark = audit.Replayed
 		} else if _, ok := s.Header(event.RepairHeader); ok {
 			r.Mark = audit.Repaired
+		} else if _, ok := s.Header(event.RedriveHeader); ok {
+			r.Mark = audit.Redriven
 		}
 		return a.cmp.AddRecord(&r)
 	})

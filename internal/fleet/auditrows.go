@@ -116,7 +116,12 @@ func (a *auditor) unencodable(r *replication.TableRow, err error) error {
 		return err
 	}
 	a.report.Unencodable++
-	if a.report.Unencodable > int64(a.req.Limit) {
+	detail := -1
+	if a.report.Unencodable <= int64(a.req.Limit) {
+		detail = len(a.report.Details)
+	}
+	a.remember(detail)
+	if detail < 0 {
 		return nil
 	}
 	why := strings.ReplaceAll(fault.What, " at LSN "+event.Position{}.String(), "") // not known here
