@@ -204,7 +204,7 @@ func (d *poisoned) redrive(ctx context.Context) error {
 	if err := d.relay.Ready(ctx); err != nil {
 		return err
 	}
-	if _, err := d.verb(ctx, "dlq", "redrive", "--yes"); err != nil {
+	if _, err := d.verb(ctx, "dlq", "redrive", "--all"); err != nil {
 		return err
 	}
 	if err := until(ctx, d.relay, d.events, len(d.truth)); err != nil {
