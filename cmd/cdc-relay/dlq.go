@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -224,15 +225,15 @@ func (a *app) shown(l *fleet.ShownLetter) error {
 		return nil
 	}
 	fmt.Fprintln(a.out)
-	var row any
-	if err := json.Unmarshal(l.Value, &struct {
-		Row     *any `json:"row"`
-		Message *any `json:"message"`
-	}{&row, &row}); err != nil || row == nil {
-		fmt.Fprintf(a.out, "%s\n", l.Value)
-		return nil
+	var of struct{ Row, Message json.RawMessage }
+	var text bytes.Buffer
+	// Columns and members in the order of the row.
+	if err := json.Unmarshal(l.Value, &of); err != nil || json.Indent(&text, append(of.Row, of.Message...), "", "  ") != nil {
+		text.Reset()
+		text.Write(l.Value)
 	}
-	return a.json(row)
+	fmt.Fprintln(a.out, text.String())
+	return nil
 }
 
 func (a *app) whatToDo(l *fleet.ShownLetter) {

@@ -26,12 +26,13 @@ func (t KafkaTopic) hidden() bool { return !t.Exists && t.Allowed != nil }
 
 // KafkaFacts are what a Kafka cluster states about itself.
 type KafkaFacts struct {
-	Bootstrap  string
-	Err        error // the cluster could not be asked; the rest is empty then
-	ClusterID  string
-	Brokers    int
-	Checkpoint KafkaTopic
-	Topics     []KafkaTopic // those the contracts name
+	Bootstrap   string
+	Err         error // the cluster could not be asked; the rest is empty then
+	ClusterID   string
+	Brokers     int
+	Checkpoint  KafkaTopic
+	Topics      []KafkaTopic // those the contracts name
+	DeadLetters []DeadLetters
 	// Unread says of which pipelines the checkpoint cannot be read, and why.
 	Unread []string
 }
@@ -54,6 +55,9 @@ func Kafka(f KafkaFacts, mayCreate bool) []Finding {
 	out = append(out, checkpointTopic(f.Checkpoint, mayCreate, f.Brokers)...)
 	for _, t := range f.Topics {
 		out = append(out, oneTopic(t, mayCreate, f.Brokers, "write", "describe")...)
+	}
+	for _, d := range f.DeadLetters {
+		out = append(out, deadLetters(d, mayCreate, f.Brokers)...)
 	}
 	return scoped("kafka", out)
 }

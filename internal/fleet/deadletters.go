@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/cdc-relay/cdc-relay/internal/deadletter"
+	"github.com/cdc-relay/cdc-relay/internal/doctor"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 	"github.com/cdc-relay/cdc-relay/internal/kafka"
 	"github.com/cdc-relay/cdc-relay/internal/relay"
@@ -55,4 +56,29 @@ func (u *unit) transforming(ctx context.Context, live *relay.Pipeline, system st
 		return nil
 	}
 	return nil
+}
+
+// deadLetterFacts are those of every pipeline, for doctor.
+func (f *Fleet) deadLetterFacts(ctx context.Context, client *kafka.Client) ([]doctor.DeadLetters, error) {
+	var all []doctor.DeadLetters
+	for _, p := range f.Config.Pipelines() {
+		topics, err := client.Topics(ctx, p.DeadLetterTopic)
+		if err != nil {
+			return nil, err
+		}
+		t := topics[p.DeadLetterTopic]
+		t.Name = p.DeadLetterTopic
+		d := doctor.DeadLetters{Pipeline: p.Name, Topic: doctor.KafkaTopic(t), Needed: p.Contract.DeadLetters()}
+		if t.Exists && t.Partitions == 1 {
+			var list *Letters
+			if list, d.Err = f.DeadLetters(ctx, p.Name, LetterFilter{}, false, 1); d.Err == nil {
+				d.Dead, d.Parked, d.HeldKeys = list.Dead, list.Parked, list.HeldKeys
+				for _, l := range list.Letters {
+					d.Oldest = l.CommitTime
+				}
+			}
+		}
+		all = append(all, d)
+	}
+	return all, nil
 }

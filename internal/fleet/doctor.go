@@ -133,6 +133,9 @@ func (f *Fleet) kafkaFacts(ctx context.Context) (doctor.KafkaFacts, map[string]e
 			told[n] = true
 		}
 	}
+	if facts.DeadLetters, facts.Err = f.deadLetterFacts(ctx, client); facts.Err != nil {
+		return facts, saved
+	}
 	if !facts.Checkpoint.Exists {
 		for _, p := range f.Config.Pipelines() {
 			saved[p.Name] = event.Saved{} // no topic, no checkpoint

@@ -1,0 +1,116 @@
+package e2e
+
+import (
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cdc-relay/cdc-relay/internal/crash"
+	"github.com/cdc-relay/cdc-relay/test/rig"
+)
+
+// A redrive beside a relay under load, killed at every arrow of its transactions
+// and at both of its fences, and the relay killed while a redrive holds a
+// transaction open: nothing is lost, nothing doubled, and no event overtakes
+// another with its key. The relay is never stopped by hand.
+func TestRedriveKilledAtEveryArrow(t *testing.T) {
+	p := newPoisoned(t, "dead_letter_and_hold_key", with(func(c *rig.Config) { c.Extra += "batch: {events: 50}\n" }))
+	points, err := rig.Build(p.ctx(5*time.Minute), filepath.Join(rig.Root(), "build", "e2e", "crash"), "-tags", "crashpoints")
+	p.check(err)
+	r := p.start()
+	poison := true // until the writer has made what is to be redriven
+	stop := p.writing(8, func(n int) bool { return poison && n%60 == 0 })
+	p.soon(2*time.Minute, "400 events are parked", func() bool { return p.metric(r, "cdc_relay_parked_events_total") > 400 })
+	p.mu.Lock()
+	poison = false
+	p.mu.Unlock()
+	p.mend()
+	r.Kill()
+	r = p.start()
+
+	redrive := func(at crash.Name, n int) *rig.Relay {
+		t.Helper()
+		env, held := p.hold(at, n)
+		d, err := rig.Start(points, []string{env}, nil, "-c", p.config, "dlq", "redrive", "--all")
+		p.check(err)
+		select {
+		case <-held:
+			return d
+		case <-d.Done():
+			t.Fatalf("the redrive ended before it reached %s (%d): %v\n%s", at, n, d.Wait(), d.Log())
+		case <-p.ctx(time.Minute).Done():
+			d.Kill()
+			t.Fatalf("the redrive did not reach %s (%d):\n%s", at, n, d.Log())
+		}
+		return nil
+	}
+	for _, c := range []struct {
+		at    crash.Name
+		n     int
+		relay bool // the relay dies with it
+	}{
+		{crash.FenceFirst, 1, false}, {crash.TxnBegun, 2, false}, {crash.TxnProduced, 8, true}, {crash.TxnRecords, 2, false},
+		{crash.TxnCheckpoint, 2, false}, {crash.TxnCommitted, 1, true}, {crash.FenceFirst, 2, false}, {crash.FenceFirst, 2, true},
+	} {
+		d := redrive(c.at, c.n)
+		if c.relay {
+			r.Kill()
+		}
+		d.Kill()
+		if c.relay {
+			r = p.start()
+		}
+		p.order() // nothing doubled, nothing overtaken so far
+	}
+	// One that fences the relay and dies before its transaction: the relay finds
+	// out at its next commit, and goes on by itself.
+	before := len(p.tape(p.topic).records)
+	done := p.redrives(0, "--all")
+	if !done.Released || done.Failed != 0 {
+		t.Errorf("%+v", done)
+	}
+	p.soon(time.Minute, "live events are published again", func() bool { return len(p.tape(p.topic).records) > before+done.Redriven+50 })
+	made := stop()
+	p.relayed(r)
+	p.whole()
+	if list := p.letters(); list.Dead+list.Parked != 0 {
+		t.Errorf("%d dead letters and %d parked events are left", list.Dead, list.Parked)
+	}
+	if slices.Contains([]int{0, 1}, made) {
+		t.Fatal("nothing was written")
+	}
+	t.Logf("%d events, %d redriven by the last of the redrives", made, done.Redriven)
+	p.stopped(r, 0)
+}
+
+// Redrives one after the other, while the relay is idle and while it is not: it
+// is fenced by each, and never stops for it.
+func TestManyRedrives(t *testing.T) {
+	p := newPoisoned(t, "dead_letter_and_hold_key")
+	r := p.start()
+	p.commit("!a", "!b", "!c", "!d", "!e", "!f", "a", "b", "c", "d", "e", "f")
+	p.relayed(r)
+	p.mend()
+	r.Kill()
+	r = p.start()
+	for i, key := range []string{"a", "b", "c", "d", "e"} {
+		if done := p.redrives(0, "--key", key); done.Redriven != 2 || !done.Released {
+			t.Errorf("%s: %+v", key, done)
+		}
+		if i > 2 {
+			p.commit(key)
+		}
+	}
+	for range 6 { // nothing to do, and the relay is asked again and again
+		p.redrives(0, "--key", "f", "--dry-run")
+	}
+	stop := p.writing(3, func(int) bool { return false })
+	if done := p.redrives(0, "--all"); done.Redriven != 2 {
+		t.Errorf("%+v", done)
+	}
+	stop()
+	p.relayed(r)
+	p.whole()
+	p.stopped(r, 0)
+}

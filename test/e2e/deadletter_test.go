@@ -1,0 +1,232 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cdc-relay/cdc-relay/internal/audit"
+	"github.com/cdc-relay/cdc-relay/internal/event"
+	"github.com/cdc-relay/cdc-relay/test/rig"
+)
+
+// A dead letter from its first minute to its last: it is put aside, what has its
+// key is parked behind it, across restarts too, and after the schema was mended
+// all of it is published, once, in order, while the relay runs.
+func TestDeadLetterAndHoldKey(t *testing.T) {
+	p := newPoisoned(t, "dead_letter_and_hold_key")
+	r := p.start()
+	p.commit("a", "b")
+	bad := p.commit("!a")
+	p.commit("a", "b", "c")
+	p.commit("b", "a")
+	p.relayed(r)
+	p.has(map[string]int{"a": 1, "b": 3, "c": 1})
+
+	list := p.letters()
+	if list.Dead != 1 || list.Parked != 2 || list.HeldKeys != 1 || len(list.Letters) != 3 || list.Topic != p.name+"."+p.pipeline()+".dead-letters" {
+		t.Fatalf("%+v", list)
+	}
+	head := list.Letters[0]
+	if head.EventID != bad[0] || head.RowID != bad[0] || head.Class != "schema" || head.Path != "data.essay_results[1].normalized_score" || head.Rule != "> maximum 1" ||
+		head.Key != "a" || list.Letters[1].Behind != head.ID || list.Letters[2].Behind != head.ID {
+		t.Errorf("%+v", list.Letters)
+	}
+	p.run("dlq", "show", strings.TrimSuffix(head.ID, head.ID[len(head.ID)-3:])).exits(0).
+		says(bad[0], "normalized_score: 1.2 > maximum 1", "AssessmentResultEventV1", `"normalized_score": 1.2`, "parked behind 2", "next: ", "dlq redrive "+head.ID)
+	p.run("dlq", "list").exits(0).says("1 dead letters, 2 events parked behind them, 1 keys held", "schema", head.ID)
+	for name, want := range map[string]float64{"cdc_relay_dead_letters_total": 1, "cdc_relay_parked_events_total": 2, "cdc_relay_held_keys": 1} {
+		if got := p.metric(r, name); got != want {
+			t.Errorf("%s %v, want %v", name, got, want)
+		}
+	}
+
+	// Nothing of it is missing, and a repair produces nothing.
+	report := p.audits(0)
+	if report.DeadLettered != 3 || report.Missing != 0 || report.Unencodable != 0 {
+		t.Errorf("audit: %+v", report)
+	}
+	p.foundExactly(report, audit.DeadLettered, "", list.Letters[1].EventID, list.Letters[2].EventID)
+	if done := p.repairs(0, "--yes"); done.Produced != 0 || !done.Healed {
+		t.Errorf("a repair produced %d records", done.Produced)
+	}
+
+	// What is held outlives the relay.
+	p.stopped(r, 0)
+	r = p.start()
+	p.logged(r, "dead letters hold keys", time.Minute)
+	p.commit("a", "b")
+	p.relayed(r)
+	p.has(map[string]int{"a": 1, "b": 4})
+
+	// As long as nothing is mended nothing goes, whatever is asked for.
+	if dry := p.redrives(0, "--all", "--dry-run"); dry.Failed != 1 || dry.Waiting != 3 || dry.Redriven != 0 || dry.Dead != 1 || dry.Parked != 3 {
+		t.Errorf("dry run: %+v", dry)
+	}
+	if done := p.redrives(1, "--all"); done.Failed != 1 || done.Waiting != 3 || done.Redriven != 0 {
+		t.Errorf("%+v", done)
+	}
+	if done := p.redrives(0, "--state", "parked"); done.Redriven != 0 || done.Waiting != 3 {
+		t.Errorf("parked ones overtook: %+v", done)
+	}
+	p.has(map[string]int{"a": 1})
+
+	p.mend()
+	p.stopped(r, 0)
+	r = p.start()
+	if dry := p.redrives(0, "--all", "--dry-run"); dry.Failed != 0 || dry.Redriven != 4 || dry.Records != 4 || dry.Dead+dry.Parked != 0 {
+		t.Errorf("dry run: %+v", dry)
+	}
+	done := p.redrives(0, head.ID) // those behind it go with it
+	if done.Redriven != 4 || done.Dead != 0 || done.Parked != 0 || !done.Released {
+		t.Errorf("%+v", done)
+	}
+	p.commit("a", "b")
+	p.relayed(r)
+	p.whole()
+	marked := 0
+	for _, rec := range p.tape(p.topic).records {
+		if header(rec, event.RedriveHeader) == done.ID {
+			marked++
+		}
+	}
+	if marked != 4 {
+		t.Errorf("%d records are marked as redriven", marked)
+	}
+	if list = p.letters(); list.Dead+list.Parked+list.HeldKeys != 0 {
+		t.Errorf("%+v", list)
+	}
+	if gone := p.letters("--resolved"); len(gone.Letters) != 4 || gone.Letters[0].Redrive != done.ID || !strings.Contains(gone.Letters[0].ResolvedBy, "@") || gone.Letters[0].EventID == "" {
+		t.Errorf("resolved: %+v", gone.Letters)
+	}
+	if report = p.audits(0); report.Redriven != 4 || report.DeadLettered != 0 {
+		t.Errorf("audit: %+v", report)
+	}
+	if got := p.metric(r, "cdc_relay_held_keys"); got != 0 {
+		t.Errorf("cdc_relay_held_keys %v", got)
+	}
+	p.stopped(r, 0)
+}
+
+// Under the policy dead_letter later events go on, and a letter given up is not
+// missing.
+func TestDeadLetterAndDiscard(t *testing.T) {
+	p := newPoisoned(t, "dead_letter")
+	r := p.start()
+	p.commit("a")
+	p.commit("a", "!a", "a") // one transaction: its other events are published
+	p.exec(`insert into cdc_relay.outbox (aggregate_type, aggregate_id, event_type, payload) values ('essay', 'a', 'no.such.type', '{}')`)
+	p.commit("a")
+	p.relayed(r)
+	p.has(map[string]int{"a": 4})
+	list := p.letters()
+	if list.Dead != 2 || list.Parked != 0 || list.HeldKeys != 0 || list.Letters[1].Class != "unknown_type" {
+		t.Fatalf("%+v", list)
+	}
+	if of := p.letters("--type", "no.such.type", "--reason", "unknown_type"); len(of.Letters) != 1 || of.Letters[0].ID != list.Letters[1].ID {
+		t.Errorf("%+v", of)
+	}
+	p.run("dlq", "discard", list.Letters[1].ID).exits(2).says("--yes")
+	p.run("dlq", "discard", "--yes").exits(2).says("say which letters")
+	p.run("dlq", "discard", "9/9", "--yes").exits(3).says(`no unresolved dead letter "9/9"`)
+	p.run("dlq", "redrive", "--all", "--type", "x").exits(2)
+	p.run("dlq", "discard", list.Letters[1].ID, "--yes").exits(0).says("1 letters discarded", "1 dead letters and 0 parked events left")
+	if report := p.audits(0); report.DeadLettered != 1 || report.Discarded != 1 || report.Unencodable != 0 {
+		t.Errorf("%+v", report)
+	}
+	p.mend()
+	p.stopped(r, 0)
+	r = p.start()
+	restarts := p.restarts(r)
+	if done := p.redrives(0, "--all"); done.Redriven != 1 || done.Released {
+		t.Errorf("%+v", done)
+	}
+	p.commit("a")
+	p.relayed(r)
+	if n := p.restarts(r); n != restarts {
+		t.Errorf("the relay started again %d times for letters that hold nothing", n-restarts)
+	}
+	all := p.tape(p.topic).records
+	if len(all) != 6 || header(all[4], event.RedriveHeader) == "" {
+		t.Errorf("%d records", len(all))
+	}
+	if report := p.audits(0); report.Discarded != 1 || report.DeadLettered != 0 || report.Missing != 0 || report.Redriven != 1 {
+		t.Errorf("%+v", report)
+	}
+	p.stopped(r, 0)
+}
+
+// A discarded letter leaves what was parked behind it parked: the first of it is
+// the new head, until it is redriven.
+func TestDiscardedHead(t *testing.T) {
+	p := newPoisoned(t, "dead_letter_and_hold_key")
+	r := p.start()
+	p.commit("!a", "a", "b")
+	p.commit("a", "!b")
+	p.relayed(r)
+	list := p.letters()
+	if list.Dead != 2 || list.Parked != 2 {
+		t.Fatalf("%+v", list)
+	}
+	p.run("dlq", "discard", list.Letters[0].ID, "--yes").exits(0).says("1 dead letters and 2 parked events left", "dlq redrive --state parked")
+	p.commit("a")
+	p.relayed(r)
+	p.has(map[string]int{"a": 0, "b": 1})
+	if list = p.letters("--key", "a"); list.Fitting != 3 || list.Parked != 3 {
+		t.Errorf("%+v", list)
+	}
+	if done := p.redrives(0, "--key", "a"); done.Redriven != 3 || done.Dead != 1 || done.Parked != 0 {
+		t.Errorf("%+v", done)
+	}
+	p.commit("a", "b")
+	p.relayed(r)
+	p.has(map[string]int{"a": 4, "b": 1})
+	p.stopped(r, 0)
+}
+
+// More dead letters than the limit are no single events any more.
+func TestTooManyDeadLetters(t *testing.T) {
+	p := newPoisoned(t, "dead_letter")
+	p.rewrite(func(c *rig.Config) {
+		c.Extra = strings.ReplaceAll(c.Extra, "max_share: 1", "max_share: 0.05, at_least: 5")
+	})
+	r := p.start()
+	for range 10 {
+		p.commit("a", "a", "!a")
+	}
+	p.gone(r, 1, time.Minute, "5 of the last 15 events cannot be published", "dead_letters: {max_share: 1}", "normalized_score: 1.2 > maximum 1")
+	if list := p.letters(); list.Dead != 4 {
+		t.Errorf("%d letters were written before the limit", list.Dead)
+	}
+	p.has(map[string]int{"a": 8}) // of whole transactions
+	p.mend()
+	r = p.start()
+	p.relayed(r)
+	if done := p.redrives(0, "--all"); done.Redriven != 4 {
+		t.Errorf("%+v", done)
+	}
+	p.stopped(r, 0)
+	if n := len(p.tape(p.topic).records); n != 30 {
+		t.Errorf("%d records, want 30", n)
+	}
+}
+
+// The topic has to be there, and one that cannot lose a letter.
+func TestDeadLetterTopicIsChecked(t *testing.T) {
+	p := newPoisoned(t, "dead_letter")
+	p.stopped(p.start(), 0)
+	topic := p.name + "." + p.pipeline() + ".dead-letters"
+	p.alterTopic(topic, "cleanup.policy", "compact,delete")
+	p.gone(p.launch("run"), 3, time.Minute, topic, "exactly compact", "--add-config cleanup.policy=compact")
+	p.run("doctor").exits(3).says(topic, "compact")
+	p.alterTopic(topic, "cleanup.policy", "compact")
+	p.check(p.kafka.DeleteTopic(p.ctx(time.Minute), topic))
+	p.rewrite(func(c *rig.Config) { c.Environment = "production" })
+	p.gone(p.launch("run"), 3, time.Minute, topic, "cdc-relay topics apply")
+	p.run("topics", "apply").exits(0).says(topic, "created")
+	r := p.start()
+	p.commit("!a")
+	p.relayed(r)
+	p.run("doctor").says("1 dead letters", "cdc-relay dlq list")
+	p.stopped(r, 0)
+}
