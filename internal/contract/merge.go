@@ -80,6 +80,7 @@ func (m *merger) collect(f *File) {
 	if d.Headers.Enabled != nil {
 		m.say(f, "defaults.headers.enabled", fmt.Sprint(*d.Headers.Enabled))
 	}
+	m.collectAdd(f)
 	for _, name := range slices.Sorted(maps.Keys(f.TopicClasses)) {
 		at := place{f, "topic_classes." + name}
 		cl := f.TopicClasses[name]
@@ -142,6 +143,7 @@ func (m *merger) defaults() {
 	if v, _, ok := get("defaults.headers.enabled"); ok {
 		m.base.HeadersOff = v == "false"
 	}
+	m.defaultAdd()
 	m.unknownRule()
 }
 
@@ -229,6 +231,7 @@ func (m *merger) form(f *Form, at place, a Also) {
 	if a.Headers.Enabled != nil {
 		f.HeadersOff = !*a.Headers.Enabled
 	}
+	m.addTo(f, at.sub("headers.add"), a.Headers.Add)
 	if f.Encoding != Avro {
 		return
 	}

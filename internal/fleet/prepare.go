@@ -145,7 +145,7 @@ func (u *unit) transformer(ctx context.Context, system, replayID string, reg pro
 		return nil, err
 	}
 	o := u.compile(known, system, replayID)
-	o.Registerer = reg
+	o.Registerer, o.Shared = reg, u.Registerer
 	t, err := transform.Compile(o)
 	if err != nil {
 		return nil, &event.Fault{Verdict: event.Refuse, What: "the contract cannot be compiled", Do: "cdc-relay config validate", Err: err}
