@@ -150,4 +150,3 @@ func (f *Fleet) finder() (find func(context.Context, int) (tail.Schema, error), 
 		return tail.Schema{Type: s.Type, Text: s.Text, Needs: s.Needs}, err
 	}, done, nil
 }
-
