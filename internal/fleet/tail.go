@@ -48,7 +48,11 @@ func (f *Fleet) Tail(ctx context.Context, req TailRequest) error {
 	}
 	defer done()
 	t := &tailing{TailRequest: req, ctx: ctx, decoder: tail.NewDecoder(find)}
-	err = client.Follow(ctx, kafka.Following{Topics: topics, Partition: req.Partition, From: kafka.From(req.From), On: req.Follow}, t.each)
+	what := kafka.Following{Topics: topics, Partition: req.Partition, From: kafka.From(req.From), On: req.Follow}
+	if req.Follow {
+		what.Begun = func() { req.Note(fmt.Sprintf("following %d topics, Ctrl-C ends it", len(topics))) }
+	}
+	err = client.Follow(ctx, what, t.each)
 	if ctx.Err() != nil {
 		return nil
 	}

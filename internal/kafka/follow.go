@@ -28,6 +28,9 @@ type Following struct {
 	// On is content to wait for more. Otherwise reading ends at the end that
 	// committed readers see at its beginning.
 	On bool
+	// Begun, if set, is called when it is fixed where reading begins: what is
+	// committed from then on is read.
+	Begun func()
 }
 
 // Read is one committed record. Its slices are the callee's.
@@ -58,6 +61,9 @@ func (c *Client) Follow(ctx context.Context, what Following, each func(*Read) (m
 	defer f.close()
 	if err := f.begin(ctx); err != nil {
 		return err
+	}
+	if what.Begun != nil {
+		what.Begun()
 	}
 	return f.run(ctx, each)
 }
