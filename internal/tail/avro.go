@@ -8,25 +8,34 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/avro"
 )
 
 // parse compiles a schema, with those it refers to, so that values are decoded
-// as people read them.
+// as people read them: records keep the order of their fields, logical types
+// become text.
 func parse(s Schema) (*avro.Schema, error) {
+	order := fieldOrder{}
+	opts := append(slices.Clone(readable), avro.CustomType{AvroType: "record", Decode: order.object}, avro.CustomType{AvroType: "error", Decode: order.object})
 	var all avro.SchemaCache
 	for _, text := range s.Needs {
-		if _, err := all.Parse(text, readable...); err != nil {
+		need, err := all.Parse(text, opts...)
+		if err != nil {
 			return nil, err
 		}
+		order.learn(need.Root())
 	}
-	return all.Parse(s.Text, readable...)
+	out, err := all.Parse(s.Text, opts...)
+	if err == nil {
+		order.learn(out.Root())
+	}
+	return out, err
 }
 
-// readable turn what Avro has into what people read: records keep the order of
-// their fields, logical types become text.
+// readable turn the logical types of Avro into what people read.
 var readable = []avro.SchemaOpt{
 	logical("long", "timestamp-millis", func(n int64) string { return stamp(time.UnixMilli(n), "Z") }),
 	logical("long", "timestamp-micros", func(n int64) string { return stamp(time.UnixMicro(n), "Z") }),
@@ -40,8 +49,6 @@ var readable = []avro.SchemaOpt{
 	logical("fixed", "uuid", uuidText),
 	logical("fixed", "duration", durationText),
 	avro.CustomType{LogicalType: "decimal", Decode: decimal},
-	avro.CustomType{AvroType: "record", Decode: inOrder},
-	avro.CustomType{AvroType: "error", Decode: inOrder},
 }
 
 // logical decodes a logical type by text. What it does not expect stays as it
@@ -97,21 +104,59 @@ type object struct {
 	values []any
 }
 
-func inOrder(v any, node *avro.SchemaNode) (any, error) {
-	fields, ok := v.(map[string]any)
-	if !ok {
-		return v, nil
+// fieldOrder has the fields of every record of a schema, by its full name: what
+// a decoder is told of a record does not hold them.
+type fieldOrder map[string][]string
+
+func (o fieldOrder) learn(n *avro.SchemaNode) {
+	if n == nil {
+		return
 	}
-	o := object{}
-	for i := range node.Fields {
-		if value, ok := fields[node.Fields[i].Name]; ok {
-			o.names, o.values = append(o.names, node.Fields[i].Name), append(o.values, value)
+	if len(n.Fields) > 0 {
+		name := fullName(n)
+		if _, known := o[name]; known {
+			return
 		}
+		var fields []string
+		for i := range n.Fields {
+			fields = append(fields, n.Fields[i].Name)
+		}
+		o[name] = fields
 	}
-	if len(o.names) != len(fields) { // fields by another name than the schema's: better unordered than lost
+	for i := range n.Fields {
+		o.learn(&n.Fields[i].Type)
+	}
+	for i := range n.Branches {
+		o.learn(&n.Branches[i])
+	}
+	o.learn(n.Items)
+	o.learn(n.Values)
+}
+
+func fullName(n *avro.SchemaNode) string {
+	if n.Namespace == "" || strings.Contains(n.Name, ".") {
+		return n.Name
+	}
+	return n.Namespace + "." + n.Name
+}
+
+// object puts the fields of a decoded record into order. Should they not be
+// those of the schema, better unordered than lost.
+func (o fieldOrder) object(v any, node *avro.SchemaNode) (any, error) {
+	fields, ok := v.(map[string]any)
+	order := o[fullName(node)]
+	if !ok || len(order) != len(fields) {
 		return v, nil
 	}
-	return o, nil
+	out := object{names: order}
+	for _, name := range order {
+		value, ok := fields[name]
+		if !ok {
+			return v, nil
+		}
+		out.values = append(out.values, value)
+	}
+	return out, nil
 }
 
 // appendValue writes a decoded value as JSON on one line.
