@@ -81,7 +81,7 @@ func (o *rollout) commit(count int, state, thin string) {
 	for i := range count {
 		for db := range o.dbs {
 			for k, with := range []string{state, thin} {
-				e := rig.Event{ID: uuid.NewString(), Type: rig.Types[k], Key: "k", Seq: i, Tx: 1, Of: 1}
+				e := rig.Event{ID: uuid.NewString(), Type: rig.Types[k], Key: "k", Seq: i + 1, Tx: 1, Of: 1}
 				row := e.Outbox()
 				row.Topic, row.Headers = o.topicOf(db, e.Type), map[string]string{"x-own": e.ID}
 				o.check(pgx.BeginFunc(o.ctx(time.Minute), o.dbs[db], func(tx pgx.Tx) error { return outbox.Publish(o.Context(), tx, row) }))
@@ -98,7 +98,7 @@ func (o *rollout) arrived() {
 	for topic, all := range o.want {
 		topics, total = append(topics, topic), total+len(all)
 	}
-	o.check(o.reader(topics...).Read(o.ctx(time.Minute), func(got int) bool { return got >= total }))
+	o.check(o.reader(topics...).Read(o.ctx(2*time.Minute), func(got int) bool { return got >= total }))
 }
 
 // change rolls the fleet over to a contract as people do: a relay with the new
@@ -109,13 +109,13 @@ func (o *rollout) change(contract string) {
 	next := o.launch("run")
 	if o.relay != nil {
 		for _, p := range []string{"essays", "nlp"} {
-			o.check(next.State(o.ctx(time.Minute), p, "STANDBY"))
+			o.check(next.State(o.ctx(2*time.Minute), p, "STANDBY"))
 		}
 		o.commit(5, "either", "either")
 		o.stopped(o.relay, 0)
 	}
 	for _, p := range []string{"essays", "nlp"} {
-		o.check(next.State(o.ctx(time.Minute), p, "RUNNING"))
+		o.check(next.State(o.ctx(2*time.Minute), p, "RUNNING"))
 	}
 	o.relay = next
 }
