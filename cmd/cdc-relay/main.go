@@ -106,7 +106,7 @@ guard, 4 fenced.`,
 		}
 		return nil
 	}
-	c.AddCommand(a.run(), a.config(), a.doctor(), a.migrate(), a.checkpoint(), a.slots(), a.topics(), a.audit(), a.repair(), a.dlq(), a.version())
+	c.AddCommand(a.run(), a.config(), a.doctor(), a.migrate(), a.checkpoint(), a.slots(), a.topics(), a.audit(), a.repair(), a.dlq(), a.tail(), a.version())
 	strict(c)
 	return c
 }

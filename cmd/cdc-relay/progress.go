@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 )
@@ -27,17 +26,11 @@ const (
 // progress returns nil where nobody would read it: with -o json, unless
 // standard error is a terminal.
 func (a *app) progress() *progress {
-	f, ok := a.err.(*os.File)
-	terminal := false
-	if ok {
-		if info, err := f.Stat(); err == nil {
-			terminal = info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
-		}
-	}
-	if a.output == "json" && !terminal {
+	drawn := terminal(a.err)
+	if a.output == "json" && !drawn {
 		return nil
 	}
-	return &progress{w: a.err, terminal: terminal, drawn: time.Now()}
+	return &progress{w: a.err, terminal: drawn, drawn: time.Now()}
 }
 
 // step is a fleet.Progress.

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/cdc-relay/cdc-relay/internal/contract"
 )
 
 // hidden stands for a secret in everything that is shown to people.
@@ -74,6 +76,9 @@ func (x expander) one(file, body string) (val, from string, secret bool, problem
 		return strings.TrimRight(string(b), "\r\n"), "file:" + path, true, ""
 	}
 	name, def, hasDefault := strings.Cut(body, ":-")
+	if _, err := contract.ParseKeySource(body); err == nil && !variable.MatchString(name) {
+		return "", "", false, fmt.Sprintf("${%s}: not a variable of the environment; write {%s} without the $ for a source of a key or header", body, body)
+	}
 	if !variable.MatchString(name) {
 		return "", "", false, fmt.Sprintf("${%s}: not a variable name; write ${NAME}, ${NAME:-default} or ${file:path}, or $${ for a literal ${", body)
 	}

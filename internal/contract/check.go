@@ -70,7 +70,7 @@ func (m *merger) key(at place, sources []string) []KeySource {
 			continue
 		case src.Kind == KeyConst && i < len(sources)-1:
 			m.bad(at, "source %d: %q always gives a value, so what follows it is never tried; put it last", i+1, s)
-		case slices.Contains(sources[:i], s):
+		case slices.ContainsFunc(out, func(other KeySource) bool { return other.String() == src.String() }):
 			m.bad(at, "source %d: %q is in the list already; leave it out", i+1, s)
 		}
 		out = append(out, src)

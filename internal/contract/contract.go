@@ -80,7 +80,15 @@ type Form struct {
 	Key        []KeySource // the form's own rule; nil: Contract.DefaultKey
 	TopicClass string      // empty: none
 	Preset     string      // of headers; empty: that of the mapping
-	HeadersOff bool
+	HeadersOff bool        // only the row's own headers; Add is not sent either
+	Add        []HeaderAdd // by name
+}
+
+// HeaderAdd is a header that a form has besides the standard ones. One that the
+// row gives wins over it.
+type HeaderAdd struct {
+	Name    string
+	Sources []KeySource // the first that gives a value; none: no header
 }
 
 // Unknown is the policy for event types no file describes.

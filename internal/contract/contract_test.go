@@ -94,7 +94,7 @@ func TestNewRefuses(t *testing.T) {
 		{"twice", func(f *File) { f.Events[1].Type = "result.published" }, `events.yaml:9: events[1].type: "result.published" is defined already in events.yaml:4`},
 		{"no schema", func(f *File) { f.Events[0].Schema = "" }, `events[0].schema: is empty, but the encoding is avro; write schema: NAME`},
 		{"avro without topic", func(f *File) { f.Events[1].Encoding, f.Events[1].Schema, f.Defaults.Topic = "avro", "X", "" }, `events[1].topic: is empty, but the encoding is avro`},
-		{"key", func(f *File) { f.Events[0].Key = []string{"payload"} }, `source 1: "payload" is no source of a key; write message_key, aggregate_id, payload.PATH`},
+		{"key", func(f *File) { f.Events[0].Key = []string{"payload"} }, `source 1: "payload" is no source; write message_key, aggregate_id, aggregate_type, event_type, payload.PATH`},
 		{"key path", func(f *File) { f.Events[0].Key = []string{"payload.a..b"} }, `path "a..b": a name is empty; write payload.PATH`},
 		{"key after const", func(f *File) { f.Events[0].Key = []string{"const:x", "aggregate_id"} }, `"const:x" always gives a value`},
 		{"key twice", func(f *File) { f.Events[0].Key = []string{"column.a", "column.a"} }, `"column.a" is in the list already`},

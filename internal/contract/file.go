@@ -69,6 +69,10 @@ type Also struct {
 type Headers struct {
 	Enabled *bool  `yaml:"enabled"`
 	Preset  string `yaml:"preset"` // native | debezium; empty: that of the mapping
+	// Add are headers besides the standard ones: name → sources, as in a key
+	// rule. Those of an event lie over the defaults', name by name; an empty list
+	// takes one away.
+	Add map[string][]string `yaml:"add"`
 }
 
 // TopicClass is how topics of a class are created.

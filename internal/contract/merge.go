@@ -81,6 +81,7 @@ func (m *merger) collect(f *File) {
 	if d.Headers.Enabled != nil {
 		m.say(f, "defaults.headers.enabled", fmt.Sprint(*d.Headers.Enabled))
 	}
+	m.collectAdd(f)
 	for _, name := range slices.Sorted(maps.Keys(f.TopicClasses)) {
 		at := place{f, "topic_classes." + name}
 		cl := f.TopicClasses[name]
@@ -146,6 +147,7 @@ func (m *merger) defaults() {
 	if v, at, ok := get("defaults.on_error"); ok {
 		m.c.onError = m.onError(at, v)
 	}
+	m.defaultAdd()
 	m.unknownRule()
 }
 
@@ -234,6 +236,7 @@ func (m *merger) form(f *Form, at place, a Also) {
 	if a.Headers.Enabled != nil {
 		f.HeadersOff = !*a.Headers.Enabled
 	}
+	m.addTo(f, at.sub("headers.add"), a.Headers.Add)
 	if f.Encoding != Avro {
 		return
 	}

@@ -92,7 +92,7 @@ func (p Path) String() string {
 		switch {
 		case !s.Member:
 			fmt.Fprintf(&b, "[%d]", s.Index)
-		case s.Name == "" || strings.ContainsAny(s.Name, ".[]\" \t"):
+		case s.Name == "" || strings.ContainsAny(s.Name, ".[]{}\" \t"):
 			fmt.Fprintf(&b, "[%q]", s.Name)
 		default:
 			if i > 0 {

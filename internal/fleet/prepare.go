@@ -146,7 +146,7 @@ func (u *unit) transformer(ctx context.Context, system, replayID string, reg pro
 		return nil, err
 	}
 	o := u.compile(known, system, replayID)
-	o.Registerer = reg
+	o.Registerer, o.Shared = reg, u.Registerer
 	o.DeadLetters = u.deadLetters()
 	t, err := transform.Compile(o)
 	if err != nil {

@@ -232,6 +232,15 @@ func (s *Settings) scanConfig() *ck.ConfigMap {
 	return m
 }
 
+// followConfig is the consumer of people who look on: as frugal as a scan. What
+// retention deletes while it is behind is gone for it, and no reason to end.
+func (s *Settings) followConfig() *ck.ConfigMap {
+	m := s.scanConfig()
+	set(m, "group.id", "cdc-relay.tail")
+	set(m, "auto.offset.reset", "earliest")
+	return m
+}
+
 // base is the user's properties and the defaults every client shares.
 func (s *Settings) base() *ck.ConfigMap {
 	m := &ck.ConfigMap{}

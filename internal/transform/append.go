@@ -2,6 +2,9 @@ package transform
 
 import (
 	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cdc-relay/cdc-relay/internal/contract"
 	"github.com/cdc-relay/cdc-relay/internal/event"
@@ -50,11 +53,15 @@ func (t *Transformer) append(b *event.Batch, m *event.Msg) error {
 	if err := t.loadHeaders(); err != nil {
 		return err
 	}
-	t.loadVersion()
+	t.timed, t.fell = r.seen%measureEvery == 0, false
+	r.seen++
 	for i := range r.forms {
 		if err := t.record(b, r, i); err != nil {
 			return err
 		}
+	}
+	if t.fell {
+		t.keyFell(r)
 	}
 	return nil
 }
@@ -84,15 +91,15 @@ func (t *Transformer) record(b *event.Batch, r *rule, i int) error {
 		return err
 	}
 	t.step = stepKey
-	key, fell := t.key(f)
-	if fell && own {
-		t.keyFell(r, key)
-	}
+	key := t.keyOf(f, r, own)
 	if key == nil && f.compacted {
 		return t.fault(nil, "name a key that is always there: key: [payload.PATH, aggregate_id], "+f.at,
 			"no key resolved, and topic %s is compacted: Kafka refuses a record without a key", *topic)
 	}
 	rec := event.Record{Topic: topic, Key: keepText(b, key), Time: t.row.m.Time}
+	if own { // after the key, which then pays for the walk over the payload
+		t.loadVersion()
+	}
 	if t.mark.key != "" {
 		rec.Time = 0
 	}
@@ -100,15 +107,47 @@ func (t *Transformer) record(b *event.Batch, r *rule, i int) error {
 		return err
 	}
 	t.step = stepHeaders
+	began := t.begin(own)
 	if rec.Headers, err = t.headers(b, r, f, own); err != nil {
 		return err
 	}
+	t.took(began, r.metrics.headerSeconds)
 	t.step = stepSize
 	if err := t.size(&rec, r, f); err != nil {
 		return err
 	}
 	b.Records = append(b.Records, rec)
 	return nil
+}
+
+// measureEvery is how many rows of a type pass for one whose key and headers
+// are measured: a look at the clock takes longer than many a key.
+const measureEvery = 64
+
+// begin is the time, when the row's own form is measured; else zero.
+func (t *Transformer) begin(own bool) time.Time {
+	if !own || !t.timed {
+		return time.Time{}
+	}
+	return t.now()
+}
+
+// took notes how long what began then has taken.
+func (t *Transformer) took(began time.Time, in prometheus.Observer) {
+	if !began.IsZero() {
+		in.Observe(t.now().Sub(began).Seconds())
+	}
+}
+
+// keyOf is the key of a form, measured, and counted when its rule fell through.
+func (t *Transformer) keyOf(f *form, r *rule, own bool) []byte {
+	began := t.begin(own)
+	key, fell := t.key(f)
+	t.took(began, r.metrics.keySeconds)
+	if fell && !t.fell {
+		t.fell, t.hasKey = true, key != nil
+	}
+	return key
 }
 
 // What a record costs on the wire besides key, value and headers: the record

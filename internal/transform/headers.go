@@ -31,6 +31,14 @@ func headerSetOf(f *contract.Form, mappingPreset string) headerSet {
 	return headersNative
 }
 
+// bounds are the first and last of the standard headers in a set.
+func (s headerSet) bounds() (first, last standard) {
+	if s == headersDebezium {
+		return stdDebeziumID, stdDebeziumID
+	}
+	return stdEventID, stdTraceparent
+}
+
 var (
 	contentAvro  = []byte("application/avro")
 	contentJSON  = []byte("application/json")
@@ -167,11 +175,8 @@ func (t *Transformer) deriveTrace() {
 // headers are counted.
 func (t *Transformer) headers(b *event.Batch, r *rule, f *form, own bool) ([]event.Header, error) {
 	given := t.row.given.list
-	hs := b.HeaderBuf(len(given) + int(standards) + 1)
-	first, last := stdEventID, stdTraceparent
-	if f.set == headersDebezium {
-		first, last = stdDebeziumID, stdDebeziumID
-	}
+	hs := b.HeaderBuf(len(given) + int(standards) + len(f.add) + 1)
+	first, last := f.set.bounds()
 	if f.set != headersOff {
 		if err := t.derive(f.set); err != nil {
 			return nil, err
@@ -181,13 +186,15 @@ func (t *Transformer) headers(b *event.Batch, r *rule, f *form, own bool) ([]eve
 				hs = append(hs, event.Header{Key: standardNames[s], Value: v})
 			}
 		}
-		if own {
-			t.countMissing(r, first, last)
+		some := own && t.countMissing(r, first, last)
+		hs = t.appendAdditions(b, hs, f, own, &some)
+		if some {
+			r.metrics.missing.Inc()
 		}
 	}
 	for i := range given {
 		g := &given[i]
-		if f.set != headersOff && g.std != notStandard && g.std >= first && g.std <= last {
+		if f.set != headersOff && (g.std != notStandard && g.std >= first && g.std <= last || f.adds(g.key)) {
 			continue
 		}
 		if t.mark.key != "" && g.key == t.mark.key {
@@ -223,18 +230,17 @@ func (t *Transformer) standardValue(b *event.Batch, r *rule, f *form, s standard
 	return keepText(b, v)
 }
 
-func (t *Transformer) countMissing(r *rule, first, last standard) {
+// countMissing counts the standard headers that were not given, and reports
+// whether there are any.
+func (t *Transformer) countMissing(r *rule, first, last standard) (some bool) {
 	t.derived.missing[stdSchemaVersion] = t.version == nil
-	some := false
 	for s := first; s <= last; s++ {
 		if t.derived.missing[s] {
 			r.metrics.missingBy[s].Inc()
 			some = true
 		}
 	}
-	if some {
-		r.metrics.missing.Inc()
-	}
+	return some
 }
 
 // keepText copies v into the batch; nil stays nil.

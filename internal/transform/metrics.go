@@ -12,6 +12,8 @@ const unknownLabel = "(unknown)"
 
 type metrics struct {
 	missing   *prometheus.CounterVec
+	keys      *prometheus.HistogramVec
+	headers   *prometheus.HistogramVec
 	missingBy *prometheus.CounterVec
 	fell      *prometheus.CounterVec
 	over      *prometheus.CounterVec
@@ -23,17 +25,29 @@ type metrics struct {
 }
 
 // newMetrics makes the metrics of the package or, when another transformer of
-// the process made them already on reg, shares those. Nil reg: they go nowhere.
-func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+// the process made them already on reg, shares those. Those with service and
+// event_type as their only labels go on shared. Nil reg: they go nowhere; nil
+// shared: reg.
+func newMetrics(reg, shared prometheus.Registerer) (*metrics, error) {
 	labels := []string{"service", "event_type"}
 	m := &metrics{
 		missing: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kafka_event_headers_missing_total",
-			Help: "Events of which at least one standard header was given neither by the row's headers nor by a mapped column.",
+			Help: "Events of which at least one header was not given: a standard one neither by the row's headers nor by a mapped column, or one the contract adds by none of its sources.",
+		}, labels),
+		keys: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "partition_key_resolution_seconds",
+			Help:    "Time to resolve the partition key of an event, for the first of its type and every 64th after it.",
+			Buckets: prometheus.ExponentialBuckets(100e-9, 2, 14), // to 0.8 ms
+		}, labels),
+		headers: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "event_header_serialization_seconds",
+			Help:    "Time to make the headers of an event, for the first of its type and every 64th after it.",
+			Buckets: prometheus.ExponentialBuckets(100e-9, 2, 14),
 		}, labels),
 		missingBy: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cdc_relay_event_header_missing_total",
-			Help: "Standard headers that had to be derived or left out, by name.",
+			Help: "Headers that had to be derived or left out, by name: standard ones, and those the contract adds.",
 		}, append(labels[:2:2], "header")),
 		fell: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cdc_relay_partition_key_fallthrough_total",
@@ -57,8 +71,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	var errs [9]error
-	m.missing, errs[0] = register(reg, m.missing)
+	if shared == nil {
+		shared = reg
+	}
+	var errs [11]error
+	m.missing, errs[0] = register(shared, m.missing)
+	m.keys, errs[9] = register(shared, m.keys)
+	m.headers, errs[10] = register(shared, m.headers)
 	m.missingBy, errs[1] = register(reg, m.missingBy)
 	m.fell, errs[2] = register(reg, m.fell)
 	m.over, errs[3] = register(reg, m.over)
@@ -97,18 +116,33 @@ func register[C prometheus.Collector](reg prometheus.Registerer, c C) (C, error)
 
 // ruleMetrics are the metrics of one rule, with their labels.
 type ruleMetrics struct {
-	missing   prometheus.Counter
-	missingBy [standards]prometheus.Counter
-	fell      prometheus.Counter
-	over      prometheus.Counter
-	bytes     prometheus.Observer
+	missing       prometheus.Counter
+	missingBy     [standards]prometheus.Counter
+	fell          prometheus.Counter
+	over          prometheus.Counter
+	bytes         prometheus.Observer
+	keySeconds    prometheus.Observer
+	headerSeconds prometheus.Observer
+}
+
+// additions gives each header that the contract adds the counter of its misses.
+func (m *metrics) additions(service, eventType string, add []addition) {
+	for i := range add {
+		add[i].missing = m.missingBy.WithLabelValues(service, typeLabel(eventType), add[i].key)
+	}
+}
+
+func typeLabel(eventType string) string {
+	if eventType == "" {
+		return unknownLabel
+	}
+	return eventType
 }
 
 func (m *metrics) rule(service, eventType string) ruleMetrics {
-	if eventType == "" {
-		eventType = unknownLabel
-	}
+	eventType = typeLabel(eventType)
 	out := ruleMetrics{
+		keySeconds: m.keys.WithLabelValues(service, eventType), headerSeconds: m.headers.WithLabelValues(service, eventType),
 		missing: m.missing.WithLabelValues(service, eventType),
 		fell:    m.fell.WithLabelValues(service, eventType),
 		over:    m.over.WithLabelValues(service, eventType),

@@ -16,7 +16,7 @@ type places struct {
 // place is one member on the way to a path.
 type place struct {
 	step *pathStep
-	leaf int   // the path that ends here; -1: none
+	leaf []int // the paths that end here: the same place may be asked for more than once
 	all  []int // the paths that end here or further in
 	kids []place
 }
@@ -38,12 +38,12 @@ func newPlaces(paths []*jsonPath) *places {
 func plant(at []place, steps []pathStep, path int) []place {
 	i := slices.IndexFunc(at, func(k place) bool { return k.step.Name == steps[0].Name })
 	if i < 0 {
-		i, at = len(at), append(at, place{step: &steps[0], leaf: -1})
+		i, at = len(at), append(at, place{step: &steps[0]})
 	}
 	k := &at[i]
 	k.all = append(k.all, path)
 	if len(steps) == 1 {
-		k.leaf = path
+		k.leaf = append(k.leaf, path)
 	} else {
 		k.kids = plant(k.kids, steps[1:], path)
 	}
@@ -80,8 +80,8 @@ func walk(doc []byte, i int, kids []place, out [][]byte) int {
 		if !ok {
 			return -1
 		}
-		if k.leaf >= 0 {
-			out[k.leaf] = raw
+		for _, path := range k.leaf {
+			out[path] = raw
 		}
 	}
 	if it.bad {

@@ -51,6 +51,9 @@ type Options struct {
 
 	Logger     *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: no metrics
+	// Shared takes the metrics whose only labels are service and event_type,
+	// which the pipelines of a process share; nil: Registerer does.
+	Shared prometheus.Registerer
 
 	// For tests; nil: the real ones.
 	compile func(schema string) (encoder, error)
@@ -85,9 +88,14 @@ type Transformer struct {
 	topicBuf []byte
 	idName   idName
 
+	compositeBuf []byte
+
 	row     row
 	derived derived
 	version []byte
+	timed   bool // the row in hand is one whose work is measured
+	fell    bool // a key rule of the row in hand was of no use
+	hasKey  bool // of the record that fell
 }
 
 // rule is a compiled contract.Rule.
@@ -99,6 +107,7 @@ type rule struct {
 
 	places   *places // what key and headers may ask of the payload
 	needJSON bool    // a form passes the payload on as JSON
+	seen     uint32  // rows, to measure some
 	warned   time.Time
 	unwarned int
 }
@@ -111,6 +120,7 @@ type form struct {
 	at             string
 	key            *keyRule // nil: the default
 	set            headerSet
+	add            []addition
 	contentType    []byte
 	versions       []*version
 	byDefault      *version
@@ -173,7 +183,7 @@ func (t *Transformer) compileParts() error {
 	var errs [3]error
 	t.mapping, errs[0] = compileMapping(t.opts.Mapping)
 	t.message, errs[1] = messageMapping()
-	t.metrics, errs[2] = newMetrics(t.opts.Registerer)
+	t.metrics, errs[2] = newMetrics(t.opts.Registerer, t.opts.Shared)
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}
@@ -205,6 +215,9 @@ func (t *Transformer) compileRule(src *contract.Rule, book *schemaBook) (*rule, 
 			return nil, fmt.Errorf("%s: event %q: %w", src.At, src.Type, err)
 		}
 		f.at = src.At
+		if i == 0 { // the missing headers of other forms are not counted
+			t.metrics.additions(t.opts.Service, src.Type, f.add)
+		}
 		r.forms = append(r.forms, f)
 		r.needJSON = r.needJSON || f.encoding == contract.JSON
 	}
@@ -214,18 +227,14 @@ func (t *Transformer) compileRule(src *contract.Rule, book *schemaBook) (*rule, 
 
 // placesOf are the paths in the payload that the rows of a rule may ask for.
 func (t *Transformer) placesOf(r *rule) *places {
-	paths := []*jsonPath{t.correlation, t.schemaVersion}
-	keys := []*keyRule{&t.defaultKey}
+	paths := append([]*jsonPath{t.correlation, t.schemaVersion}, payloadPaths(t.defaultKey.sources)...)
 	for i := range r.forms {
-		if k := r.forms[i].key; k != nil {
-			keys = append(keys, k)
+		f := &r.forms[i]
+		if f.key != nil {
+			paths = append(paths, payloadPaths(f.key.sources)...)
 		}
-	}
-	for _, k := range keys {
-		for i := range k.sources {
-			if p := k.sources[i].path; p != nil {
-				paths = append(paths, p)
-			}
+		for k := range f.add {
+			paths = append(paths, payloadPaths(f.add[k].sources)...)
 		}
 	}
 	return newPlaces(paths)
@@ -249,6 +258,10 @@ func (t *Transformer) compileForm(src *contract.Form, book *schemaBook) (form, e
 			f.maxBytes = min(f.maxBytes, n)
 		}
 	}
+	var err error
+	if f.add, err = compileAdditions(src.Add, f.set); err != nil {
+		return f, err
+	}
 	switch src.Encoding {
 	case contract.JSON:
 		f.contentType = contentJSON
@@ -257,7 +270,6 @@ func (t *Transformer) compileForm(src *contract.Form, book *schemaBook) (form, e
 		f.contentType = contentBytes
 		return f, nil
 	}
-	var err error
 	if f.versions, err = book.versions(src.Schema); err != nil {
 		return f, err
 	}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,9 +50,12 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 		"cdc_relay_restarts_total":                  {0, 0},
 		"cdc_relay_replication_rows_total":          {12, 12},
 		"kafka_event_bytes_count":                   {12, 12},
-		"kafka_event_headers_missing_total":         {12, 12}, // no row gives trace_id
 		"cdc_relay_partition_key_fallthrough_total": {0, 0},
 	})
+	n.exactly(r,
+		fmt.Sprintf(`kafka_event_headers_missing_total{event_type="essay.state.changed",service=%q} 12`, databaseName(n.url)),     // no row gives trace_id
+		fmt.Sprintf(`partition_key_resolution_seconds_count{event_type="essay.state.changed",service=%q} 1`, databaseName(n.url)), // one in 64
+		fmt.Sprintf(`event_header_serialization_seconds_count{event_type="essay.state.changed",service=%q} 1`, databaseName(n.url)))
 	n.positions(r)
 
 	// While a large transaction goes through, its age is the lag.
@@ -71,6 +75,24 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	}
 	n.until("the lag is over", func() bool { return n.metric(r, "cdc_relay_lag_seconds") == 0 })
 	n.stopped(r, 0)
+}
+
+// exactly demands series of /metrics with exactly these labels and values.
+func (l *lab) exactly(r *rig.Relay, series ...string) {
+	l.Helper()
+	body, _ := l.get(r, "/metrics")
+	for _, s := range series {
+		if !strings.Contains("\n"+string(body), "\n"+s+"\n") {
+			name, _, _ := strings.Cut(s, "{")
+			var like []string
+			for line := range strings.Lines(string(body)) {
+				if strings.HasPrefix(line, name) {
+					like = append(like, line)
+				}
+			}
+			l.Errorf("/metrics has no line\n%s\nbut\n%s", s, strings.Join(like, ""))
+		}
+	}
 }
 
 // positions compares checkpoint, slot and lag with Kafka's and Postgres' word.
