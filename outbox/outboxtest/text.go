@@ -13,7 +13,7 @@ import (
 
 // maxExponent bounds the numbers that are compared by value: 1e999999999 would
 // take a gigabyte.
-const maxExponent = 6
+const maxExponent = 4
 
 // sameNumber compares by value, without rounding.
 func sameNumber(a, b json.Number) bool {
