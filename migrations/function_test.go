@@ -83,6 +83,15 @@ func TestPublishToOutbox(t *testing.T) {
 		}
 		refused(t, c, `select cdc_relay.publish_to_outbox('a', '1', 't', '{"cut')`, "22P02")
 
+		// The header event_id is the row's id, if it can be one.
+		const id = "0195d8d6-5b1c-7cc0-8000-000000000001"
+		var same, other string
+		err := c.QueryRow(t.Context(), `select cdc_relay.publish_to_outbox('a', '1', 't', '{}', headers => json_build_object('event_id', upper($1::text))),
+			cdc_relay.publish_to_outbox('a', '1', 't', '{}', headers => '{"event_id": "no-uuid"}')`, id).Scan(&same, &other)
+		if err != nil || same != id || len(other) != len(id) || other == id {
+			t.Errorf("ids %q and %q, error %v", same, other, err)
+		}
+
 		// The table says no as well to those who insert by themselves.
 		for _, values := range []string{`'', '1', 't', null, '{}', '{}'`, `'a', '', 't', null, '{}', '{}'`, `'a', '1', '', null, '{}', '{}'`,
 			`'a', '1', 't', 'a b', '{}', '{}'`, `'a', '1', 't', '.', '{}', '{}'`, `'a', '1', 't', null, '[]', '{}'`, `'a', '1', 't', null, '{}', '1'`} {

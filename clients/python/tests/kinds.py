@@ -4,6 +4,7 @@ work to do in a transaction, and commits it, or rolls it back."""
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -72,7 +73,7 @@ async def asyncpg_connection(url: str, work: Work, commit: bool) -> Any:
     connection = await asyncpg.connect(url)
     # As many services do; the package must not be confused by it.
     for kind in ("json", "jsonb"):
-        await connection.set_type_codec(kind, encoder=repr, decoder=str, schema="pg_catalog")
+        await connection.set_type_codec(kind, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
     try:
         transaction = connection.transaction()
         await transaction.start()
