@@ -59,10 +59,11 @@ $$;
 comment on function cdc_relay.check_event(text, text, text, text, json, text, json) is
   'Says what is wrong with an event; used by the functions that write one';
 
--- The id of an event: the header event_id, which is what consumers will see, if
--- it is a UUID; else a new one.
+-- The id of an event, which is what consumers will see: the header event_id, else
+-- that of an envelope (event_data whose event_type is the event's), if it is a
+-- UUID; else a new one. Postgres cannot read inside of a document with \u0000.
 -- +goose StatementBegin
-create or replace function cdc_relay.event_id(headers json) returns uuid
+create or replace function cdc_relay.event_id(headers json, event_type text, event_data json) returns uuid
 language sql
 volatile
 security invoker
@@ -72,15 +73,19 @@ as $$
     when json_typeof(headers) = 'object'
      and headers ->> 'event_id' ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
     then (headers ->> 'event_id')::uuid
+    when strpos(event_data::text, '\u0000') = 0
+     and event_data ->> 'event_type' = event_type
+     and event_data ->> 'event_id' ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+    then (event_data ->> 'event_id')::uuid
     else gen_random_uuid()
   end
 $$;
 -- +goose StatementEnd
 
-comment on function cdc_relay.event_id(json) is 'The header event_id if it is a UUID, else a new one';
+comment on function cdc_relay.event_id(json, text, json) is 'The id an event carries, in its headers or its envelope, else a new one';
 
--- As in 0002, but the row takes its id from the header event_id: what the
--- function returns, the table holds and consumers see is one id.
+-- As in 0002, but the row takes the id that the event carries: what the function
+-- returns, the table holds and consumers see is one id.
 -- +goose StatementBegin
 create or replace function cdc_relay.publish_to_outbox(
   aggregate_type text,
@@ -104,7 +109,7 @@ declare
   event_id uuid;
 begin
   perform cdc_relay.check_event('publish_to_outbox', aggregate_type, aggregate_id, event_type, event_data, topic, headers);
-  event_id := cdc_relay.event_id(headers);
+  event_id := cdc_relay.event_id(headers, event_type, event_data);
   insert into cdc_relay.outbox (id, aggregate_type, aggregate_id, event_type, topic, message_key, headers, payload)
   values (event_id, aggregate_type, aggregate_id, event_type, topic, message_key,
           case when json_typeof(headers) = 'object' then headers else '{}' end, event_data);
@@ -187,7 +192,7 @@ begin
 
   one := coalesce(one, gen_random_uuid()::text);
   for i in 1..2 loop
-    ids[i] := cdc_relay.event_id(events[i] -> 'headers');
+    ids[i] := cdc_relay.event_id(events[i] -> 'headers', events[i] ->> 'event_type', events[i] -> 'event_data');
     select json_object_agg(h.key, h.value order by h.n) into heads[i]
       from (select 'correlation_id' as key, to_json(one) as value, 0 as n
             union all
@@ -212,11 +217,11 @@ comment on function cdc_relay.publish_dual_events(json, json, text, text) is
 do $$
 begin
   revoke all on function cdc_relay.check_event(text, text, text, text, json, text, json) from public;
-  revoke all on function cdc_relay.event_id(json) from public;
+  revoke all on function cdc_relay.event_id(json, text, json) from public;
   revoke all on function cdc_relay.publish_dual_events(json, json, text, text) from public;
   if exists (select from pg_catalog.pg_roles where rolname = 'cdc_relay_writer') then
     grant execute on function cdc_relay.check_event(text, text, text, text, json, text, json) to cdc_relay_writer;
-    grant execute on function cdc_relay.event_id(json) to cdc_relay_writer;
+    grant execute on function cdc_relay.event_id(json, text, json) to cdc_relay_writer;
     grant execute on function cdc_relay.publish_dual_events(json, json, text, text) to cdc_relay_writer;
   end if;
 end
@@ -287,5 +292,5 @@ end
 $$;
 -- +goose StatementEnd
 
-drop function if exists cdc_relay.event_id(json);
+drop function if exists cdc_relay.event_id(json, text, json);
 drop function if exists cdc_relay.check_event(text, text, text, text, json, text, json);

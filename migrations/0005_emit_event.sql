@@ -31,12 +31,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-  id uuid := coalesce(event_id, cdc_relay.event_id(headers));
+  id uuid;
 begin
   perform cdc_relay.check_event('emit_event', aggregate_type, aggregate_id, event_type, event_data, topic, headers);
   if not isfinite(occurred_at) then
     raise exception 'emit_event: occurred_at is %', occurred_at using errcode = 'invalid_parameter_value';
   end if;
+  id := coalesce(event_id, cdc_relay.event_id(headers, event_type, event_data));
   -- The message would be written, and nobody could ever read it.
   if current_setting('wal_level') <> 'logical' then
     raise exception 'emit_event: wal_level is %, so that no relay can read the event', current_setting('wal_level')

@@ -30,9 +30,10 @@ class OutboxEvent:
     ``message_key``: None lets the contract decide. ``headers`` go to the record
     over those the relay makes of the same name.
 
-    ``event_id`` identifies the event for every consumer. None: the header
-    ``event_id``, else the ``event_id`` in ``event_data``, if it is a UUID, else a
-    new UUID of version 7. ``occurred_at`` is when it happened, with a time zone;
+    ``event_id`` identifies the event for every consumer. None: the one the event
+    carries (the header ``event_id``, else that of an envelope, which is an
+    ``event_data`` whose ``event_type`` is the event's), if it is a UUID; else a new
+    UUID of version 7. ``occurred_at`` is when it happened, with a time zone;
     None: now.
     """
 
@@ -161,15 +162,19 @@ def _id(e: OutboxEvent, headers: Mapping[str, str], payload: str, kind: str) -> 
         if headers.get("event_id") and _uuid(headers["event_id"]) != given:
             raise EventError("headers", f"has the event_id {headers['event_id']!r}, the event has {e.event_id!r}", kind)
         return str(given)
-    found = _uuid(headers["event_id"]) if headers.get("event_id") else _uuid(member(payload, "event_id"))
+    found = _uuid(headers.get("event_id"))
+    if found is None and member(payload, "event_type") == kind:  # an envelope
+        found = _uuid(member(payload, "event_id"))
     return str(found or new_id())
 
 
+_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+
+
 def _uuid(value: Any) -> UUID | None:
-    try:
-        return value if isinstance(value, UUID) else UUID(value)
-    except (ValueError, AttributeError, TypeError):
-        return None
+    if isinstance(value, str) and _UUID.fullmatch(value):
+        return UUID(value)
+    return value if isinstance(value, UUID) else None
 
 
 def new_id() -> UUID:

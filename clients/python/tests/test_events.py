@@ -135,12 +135,14 @@ def test_ids() -> None:
     def of(**given: Any) -> str:
         return prepare(OutboxEvent("essay", "1", "essay.done", given.pop("data", {}), **given)).id
 
+    envelope = {"event_id": str(ID), "event_type": "essay.done"}
     assert of(event_id=ID) == of(event_id=str(ID).upper()) == str(ID)
-    assert of(headers={"event_id": str(ID)}, data={"event_id": str(other)}) == str(ID)
-    assert of(data={"event_id": str(ID)}) == str(ID)  # header and envelope agree
-    for data in ({}, {"event_id": "no"}, {"event_id": 5}, {"x": {"event_id": str(ID)}}):
-        assert UUID(of(data=data)).version == 7
-    assert UUID(of(headers={"event_id": "no"}, data={"event_id": str(ID)})).version == 7
+    assert of(headers={"event_id": str(ID)}, data=envelope | {"event_id": str(other)}) == str(ID)
+    assert of(data=envelope) == of(data=json.dumps(envelope)) == str(ID)  # header and envelope agree
+    assert of(headers={"event_id": "no"}, data=envelope) == str(ID)
+    for data in ({}, {"event_id": str(ID)}, envelope | {"event_type": "other"}, envelope | {"event_id": "no"}, envelope | {"event_id": 5}, {"x": envelope}):
+        made_up = of(data=data)
+        assert UUID(made_up).version == 7 and made_up != str(ID)
     made = [new_id() for _ in range(10_000)]
     assert len(set(made)) == len(made) and {(i.version, i.variant) for i in made} == {(7, "specified in RFC 4122")}
     assert made[0].int >> 80 <= made[-1].int >> 80
