@@ -193,12 +193,12 @@ begin
   one := coalesce(one, gen_random_uuid()::text);
   for i in 1..2 loop
     ids[i] := cdc_relay.event_id(events[i] -> 'headers', events[i] ->> 'event_type', events[i] -> 'event_data');
-    select json_object_agg(h.key, h.value order by h.n) into heads[i]
+    heads[i] := (select json_object_agg(h.key, h.value order by h.n)
       from (select 'correlation_id' as key, to_json(one) as value, 0 as n
             union all
             select g.key, g.value, g.n
               from json_each(case when json_typeof(events[i] -> 'headers') = 'object' then events[i] -> 'headers' else '{}' end) with ordinality as g(key, value, n)
-             where g.key <> 'correlation_id') as h;
+             where g.key <> 'correlation_id') as h);
   end loop;
   insert into cdc_relay.outbox (id, aggregate_type, aggregate_id, event_type, topic, message_key, headers, payload)
   select ids[i], events[i] ->> 'aggregate_type', events[i] ->> 'aggregate_id', events[i] ->> 'event_type', events[i] ->> 'topic',

@@ -12,8 +12,8 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-# Deeper than the relay takes; ends a value that contains itself.
-_MAX_DEPTH = 512
+# Ends a value that contains itself, before Python's recursion limit does.
+_MAX_DEPTH = 200
 
 
 class NotJSON(Exception):

@@ -81,7 +81,7 @@ def _is_async(session: Any) -> bool:
 
 def _is_session(session: Any) -> bool:
     """Sessions, scoped ones too, hand out their connection; connections do not."""
-    return callable(getattr(session, "connection", None)) and hasattr(session, "flush")
+    return hasattr(type(session), "flush")
 
 
 def _unsupported(session: Any, kind: str, give: str, other: str) -> UnsupportedSessionError:

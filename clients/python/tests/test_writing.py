@@ -224,12 +224,12 @@ def test_a_role_without_rights(kind: str, url: str, table: Any, run: Any) -> Non
     async def work(session: Any) -> None:
         statement = f"set local role {name}"
         await session.execute(statement if "sqlalchemy" not in kind else text(statement))
-        with pytest.raises(OutboxSetupError, match="grant cdc_relay_writer to it") as caught:
-            await OutboxManager(session).publish_to_outbox("essay", "1", "essay.done", {})
-        assert caught.value.__cause__ is not None
+        await OutboxManager(session).publish_to_outbox("essay", "1", "essay.done", {})
 
     try:
-        run(ASYNC[kind](url, work, False))
+        with pytest.raises(OutboxSetupError, match="grant cdc_relay_writer to it") as caught:
+            run(ASYNC[kind](url, work, False))
+        assert caught.value.__cause__ is not None
     finally:
         table.connection.execute(f"drop role {name}")  # type: ignore[arg-type]
 
