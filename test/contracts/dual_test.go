@@ -2,6 +2,9 @@ package contracts
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -10,9 +13,9 @@ import (
 	"github.com/cdc-relay/cdc-relay/test/stack"
 )
 
-// TestDual is the measurement at a size for everyday.
-func TestDual(t *testing.T) {
-	t.Parallel()
+// dualRun is the measurement at a size for everyday, with a relay of its own.
+func dualRun(t *testing.T, n int, flags ...string) (pairs, halves int, err error) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("needs real parts")
 	}
@@ -31,14 +34,41 @@ func TestDual(t *testing.T) {
 		}
 	})
 	dir := t.TempDir()
-	binary, err := rig.Build(ctx, dir)
+	binary, err := rig.Build(ctx, dir, flags...)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return Dual(ctx, s, binary, dir, t.Output(), n, uint64(time.Now().UnixNano()))
+}
+
+func TestDual(t *testing.T) {
+	t.Parallel()
 	const n = 800
-	pairs, halves, err := Dual(ctx, s, binary, dir, t.Output(), n, uint64(time.Now().UnixNano()))
+	pairs, halves, err := dualRun(t, n)
 	if err != nil || pairs != n || halves != 0 {
 		t.Errorf("%d pairs, %d by half, error %v; want %d and none", pairs, halves, err, n)
+	}
+}
+
+// A relay that closes a batch by its number of events, also inside of a
+// transaction, is caught.
+func TestDualHasTeeth(t *testing.T) {
+	t.Parallel()
+	const whole, cut = "return c.txEvents >= c.limits.Events ||", "return c.events >= c.limits.Events ||"
+	file, dir := filepath.Join(rig.Root(), "internal", "relay", "core.go"), t.TempDir()
+	text, err := os.ReadFile(file)
+	if err != nil || strings.Count(string(text), whole) != 1 {
+		t.Fatalf("%s does not hold %q once (%v)", file, whole, err)
+	}
+	mutant, overlay := filepath.Join(dir, "core.go"), filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(mutant, []byte(strings.Replace(string(text), whole, cut, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(overlay, fmt.Appendf(nil, `{"Replace": {%q: %q}}`, file, mutant), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if pairs, halves, err := dualRun(t, 300, "-overlay", overlay); pairs != 300 || halves == 0 {
+		t.Errorf("%d pairs, %d by half, error %v; want some by half", pairs, halves, err)
 	}
 }
 
