@@ -27,7 +27,7 @@ begin
         when duplicate_object or unique_violation then
           null; -- another database's migration was first
         when insufficient_privilege then
-          raise notice 'role % does not exist and % may not create it; let an administrator run: create role % nologin; and the grants of migrations/0003_roles.sql', r, current_user, r;
+          raise notice 'role % does not exist and % may not create it; let an administrator run: create role % nologin; and the grants of migrations/0003_roles.sql and those after it', r, current_user, r;
       end;
     end if;
   end loop;

@@ -83,6 +83,26 @@ func TestPublishToOutbox(t *testing.T) {
 		}
 		refused(t, c, `select cdc_relay.publish_to_outbox('a', '1', 't', '{"cut')`, "22P02")
 
+		// The row has the id that the event carries.
+		const id = "0195d8d6-5b1c-7cc0-8000-000000000001"
+		for call, carried := range map[string]bool{
+			`'a', '1', 't', '{}', headers => '{"event_id": "` + strings.ToUpper(id) + `"}'`:             true,
+			`'a', '1', 't', '{"event_type": "t", "event_id": "` + id + `"}'`:                            true,
+			`'a', '1', 't', '{"event_type": "t", "event_id": "` + id + `"}', headers => '{"x": "y"}'`:   true,
+			`'a', '1', 't', '{"event_type": "u", "event_id": "` + id + `"}'`:                            false,
+			`'a', '1', 't', '{"event_id": "` + id + `"}'`:                                               false,
+			`'a', '1', 't', '{"event_type": "t", "event_id": "no"}', headers => '{"event_id": "no"}'`:   false,
+			`'a', '1', 't', '{"event_type": "t", "event_id": "` + id + `", "z": "\u0000"}'`:             false,
+			`'a', '1', 't', '{"event_type": "t", "event_id": {"x": 1}}', headers => '{"event_id": ""}'`: false,
+		} {
+			var got string
+			err := c.QueryRow(t.Context(), `select cdc_relay.publish_to_outbox(`+call+`)`).Scan(&got)
+			if err != nil || (got == id) != carried {
+				t.Errorf("%s: id %s, error %v", call, got, err)
+			}
+			exec(t, c, `truncate cdc_relay.outbox`)
+		}
+
 		// The table says no as well to those who insert by themselves.
 		for _, values := range []string{`'', '1', 't', null, '{}', '{}'`, `'a', '', 't', null, '{}', '{}'`, `'a', '1', '', null, '{}', '{}'`,
 			`'a', '1', 't', 'a b', '{}', '{}'`, `'a', '1', 't', '.', '{}', '{}'`, `'a', '1', 't', null, '[]', '{}'`, `'a', '1', 't', null, '{}', '1'`} {

@@ -54,7 +54,7 @@ func names(steps []migrations.Step) string {
 	return strings.Join(out, " ")
 }
 
-const all = "0001_outbox.sql 0002_publish_to_outbox.sql 0003_roles.sql"
+const all = "0001_outbox.sql 0002_publish_to_outbox.sql 0003_roles.sql 0004_publish_dual_events.sql 0005_emit_event.sql"
 
 func eachVersion(t *testing.T, test func(t *testing.T, pg *stack.PG)) {
 	t.Helper()
@@ -93,10 +93,10 @@ func TestUpDownUp(t *testing.T) {
 		if err != nil || names(status) != all || status[2].Applied.IsZero() {
 			t.Fatalf("status %+v %v", status, err)
 		}
-		if res, err = migrations.Down(t.Context(), url, 1); err != nil || names(res.Steps) != "0003_roles.sql 0002_publish_to_outbox.sql" {
+		if res, err = migrations.Down(t.Context(), url, 1); err != nil || names(res.Steps) != "0005_emit_event.sql 0004_publish_dual_events.sql 0003_roles.sql 0002_publish_to_outbox.sql" {
 			t.Fatalf("down to 1: %+v %v", res, err)
 		}
-		if plan, err = migrations.Plan(t.Context(), url); err != nil || names(plan) != "0002_publish_to_outbox.sql 0003_roles.sql" {
+		if plan, err = migrations.Plan(t.Context(), url); err != nil || "0001_outbox.sql "+names(plan) != all {
 			t.Fatalf("plan %v, error %v", names(plan), err)
 		}
 		if res, err = migrations.Down(t.Context(), url, 0); err != nil || names(res.Steps) != "0001_outbox.sql" {
@@ -179,6 +179,13 @@ func as(t *testing.T, raw, user string) string {
 	return u.String()
 }
 
+// calls are what a writer may call and nobody else.
+var calls = []string{
+	`select cdc_relay.publish_to_outbox('a', '1', 't', '{}')`,
+	`select cdc_relay.publish_dual_events('{"aggregate_type": "a", "aggregate_id": "1", "event_type": "t", "event_data": {}}', '{"aggregate_type": "a", "aggregate_id": "1", "event_type": "u", "event_data": {}}')`,
+	`select cdc_relay.emit_event('a', '1', 't', '{}')`,
+}
+
 // TestRights walks the way of a cluster without superuser: an owner without
 // CREATEROLE migrates, an administrator adds the roles, a service writes.
 func TestRights(t *testing.T) {
@@ -197,11 +204,13 @@ func TestRights(t *testing.T) {
 			}
 			exec(t, c, `do $$ begin execute format('grant create on database %I to owner', current_database()); end $$`)
 			res, err := migrations.Up(t.Context(), as(t, admin, "owner"))
-			if err != nil || len(res.Steps) != 3 || len(res.Notices) != 2 || !strings.Contains(res.Notices[0], "create role cdc_relay_writer nologin") {
+			if err != nil || len(res.Steps) != 5 || len(res.Notices) != 2 || !strings.Contains(res.Notices[0], "create role cdc_relay_writer nologin") {
 				t.Fatalf("up: %+v %v", res, err)
 			}
 			service := connect(t, as(t, admin, "service"))
-			refused(t, service, `select cdc_relay.publish_to_outbox('a', '1', 't', '{}')`, "42501")
+			for _, call := range calls {
+				refused(t, service, call, "42501")
+			}
 
 			exec(t, c, `create role cdc_relay_writer nologin`, `create role cdc_relay_reader nologin`)
 			if _, err := migrations.Down(t.Context(), as(t, admin, "owner"), 2); err != nil {
@@ -211,12 +220,15 @@ func TestRights(t *testing.T) {
 				t.Fatalf("up with roles: %+v %v", res, err)
 			}
 			exec(t, c, `grant cdc_relay_writer to service`, `grant cdc_relay_reader to viewer`)
-			exec(t, service, `select cdc_relay.publish_to_outbox('a', '1', 't', '{}')`, `insert into cdc_relay.outbox (aggregate_type, aggregate_id, event_type, payload) values ('a', '1', 't', '{}')`)
+			exec(t, service, calls...)
+			exec(t, service, `insert into cdc_relay.outbox (aggregate_type, aggregate_id, event_type, payload) values ('a', '1', 't', '{}')`)
 			refused(t, service, `select * from cdc_relay.outbox`, "42501")
 			refused(t, service, `delete from cdc_relay.outbox`, "42501")
 			viewer := connect(t, as(t, admin, "viewer"))
 			exec(t, viewer, `select * from cdc_relay.outbox`)
-			refused(t, viewer, `select cdc_relay.publish_to_outbox('a', '1', 't', '{}')`, "42501")
+			for _, call := range calls {
+				refused(t, viewer, call, "42501")
+			}
 			refused(t, viewer, `insert into cdc_relay.outbox (aggregate_type, aggregate_id, event_type, payload) values ('a', '1', 't', '{}')`, "42501")
 
 			// Down leaves the roles, which may have members and other databases.

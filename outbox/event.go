@@ -14,9 +14,10 @@ import (
 
 // Event is one row of the outbox.
 type Event struct {
-	// ID identifies the event for every consumer. Zero: Publish makes one; to
-	// know it, set it with NewID, or pass a slice (events...), in which it is
-	// filled in.
+	// ID identifies the event for every consumer. Zero: the one it carries (the
+	// header event_id, else that of an envelope, which is a Payload whose
+	// event_type is Type), if it is a UUID; else Publish makes one. To know it,
+	// set it with NewID, or pass a slice (events...), in which it is filled in.
 	ID ID
 	// AggregateType and AggregateID say which thing the event is about, as in
 	// "essay" and its id. AggregateID is the record's key when neither Key nor
@@ -126,7 +127,7 @@ func (e *Event) prepare(index int) (prepared, error) {
 		return fail("Payload", err.Error(), err)
 	}
 	if e.ID == (ID{}) {
-		e.ID = NewID()
+		e.ID = e.carried(payload)
 	}
 	if e.OccurredAt.IsZero() {
 		e.OccurredAt = time.Now()
@@ -135,6 +136,35 @@ func (e *Event) prepare(index int) (prepared, error) {
 		return fail("OccurredAt", fmt.Sprintf("is in the year %d", y), nil)
 	}
 	return prepared{headers: headers, payload: payload}, nil
+}
+
+// carried is the id that e carries, else a new one.
+func (e *Event) carried(payload []byte) ID {
+	if id, ok := parseID(e.Headers["event_id"]); ok {
+		return id
+	}
+	if bytes.Contains(payload, []byte(`"event_id"`)) { // most are not parsed again
+		var envelope struct {
+			ID   any `json:"event_id"`
+			Type any `json:"event_type"`
+		}
+		if json.Unmarshal(payload, &envelope) == nil && envelope.Type == e.Type {
+			text, _ := envelope.ID.(string)
+			if id, ok := parseID(text); ok {
+				return id
+			}
+		}
+	}
+	return NewID()
+}
+
+// parseID reads the usual form of a UUID.
+func parseID(s string) (id ID, ok bool) {
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return ID{}, false
+	}
+	n, err := hex.Decode(id[:], []byte(strings.ReplaceAll(s, "-", "")))
+	return id, err == nil && n == len(id)
 }
 
 func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }

@@ -292,6 +292,33 @@ func TestErrorsOfTheDatabase(t *testing.T) {
 	}
 }
 
+// An event without an ID has the one it carries.
+func TestCarriedID(t *testing.T) {
+	t.Parallel()
+	const id = "0195d8d6-5b1c-7cc0-8000-000000000001"
+	for i, c := range []struct {
+		header, payload string
+		carried         bool
+	}{
+		{strings.ToUpper(id), `{}`, true},
+		{"", `{"event_type":"t","event_id":"` + id + `"}`, true},
+		{"no", `{"event_type":"t","event_id":"` + id + `","z":"\u0000"}`, true},
+		{"", `{"event_type":"u","event_id":"` + id + `"}`, false},
+		{"", `{"event_id":"` + id + `"}`, false},
+		{"", `{"event_type":"t","event_id":5}`, false},
+		{"", `{"event_type":"t","event_id":"0195d8d6x5b1c-7cc0-8000-000000000001"}`, false},
+		{strings.ReplaceAll(id, "-", ""), `{"x":{"event_type":"t","event_id":"` + id + `"}}`, false},
+	} {
+		events := []outbox.Event{{AggregateType: "a", AggregateID: "1", Type: "t", Headers: map[string]string{"event_id": c.header}, Payload: c.payload}}
+		if err := outbox.Publish(t.Context(), anyTx{}, events...); err != nil {
+			t.Fatal(err)
+		}
+		if got := events[0].ID; (got.String() == id) != c.carried || got == (outbox.ID{}) {
+			t.Errorf("%d: id %s", i, got)
+		}
+	}
+}
+
 func TestNewID(t *testing.T) {
 	t.Parallel()
 	before := time.Now().UnixMilli()

@@ -30,10 +30,22 @@ const columns = 9
 // tx is what pgx.Conn.Begin or pgxpool.Pool.Begin returned; a pool or a
 // connection does not fit, because it would publish outside the transaction.
 func Publish(ctx context.Context, tx pgx.Tx, events ...Event) error {
-	return publish(events, func(args ...any) error {
-		_, err := tx.Exec(ctx, insert, args...)
+	return publish(events, "insert", pgxExec(ctx, tx, insert))
+}
+
+// pgxExec and sqlExec run one statement for each chunk of events.
+func pgxExec(ctx context.Context, tx pgx.Tx, statement string) func(args ...any) error {
+	return func(args ...any) error {
+		_, err := tx.Exec(ctx, statement, args...)
 		return err
-	})
+	}
+}
+
+func sqlExec(ctx context.Context, tx SQLTx, statement string) func(args ...any) error {
+	return func(args ...any) error {
+		_, err := tx.ExecContext(ctx, statement, args...)
+		return err
+	}
 }
 
 // SQLTx is a transaction of database/sql: *sql.Tx, or what wraps one. A
@@ -46,13 +58,12 @@ type SQLTx interface {
 
 // PublishSQL is Publish for database/sql, with any Postgres driver.
 func PublishSQL(ctx context.Context, tx SQLTx, events ...Event) error {
-	return publish(events, func(args ...any) error {
-		_, err := tx.ExecContext(ctx, insert, args...)
-		return err
-	})
+	return publish(events, "insert", sqlExec(ctx, tx, insert))
 }
 
-func publish(events []Event, exec func(args ...any) error) error {
+// publish checks and writes events. what begins the message of an error of the
+// database.
+func publish(events []Event, what string, exec func(args ...any) error) error {
 	rows := make([]prepared, len(events))
 	for i := range events {
 		var err error
@@ -63,7 +74,7 @@ func publish(events []Event, exec func(args ...any) error) error {
 	for from := 0; from < len(events); {
 		args, n := arrays(events[from:], rows[from:])
 		if err := exec(args...); err != nil {
-			return failed(err, from, n)
+			return failed(err, what, from, n)
 		}
 		from += n
 	}
@@ -100,18 +111,18 @@ func arrays(events []Event, rows []prepared) (args []any, n int) {
 
 // failed words an error of the database with what to do about it. Drivers
 // differ; those we know tell the SQLSTATE by this method.
-func failed(err error, from, n int) error {
+func failed(err error, what string, from, n int) error {
 	next := ""
 	if pg, ok := errors.AsType[interface {
 		error
 		SQLState() string
 	}](err); ok {
 		switch pg.SQLState() {
-		case "42P01", "3F000": // no table, no schema
+		case "42P01", "3F000", "42883": // no table, no schema, no function
 			next = "; next: cdc-relay migrate"
 		case "42501": // may not
 			next = "; next: grant cdc_relay_writer to the role of this service"
 		}
 	}
-	return fmt.Errorf("outbox: insert events %d to %d: %w%s", from, from+n-1, err, next)
+	return fmt.Errorf("outbox: %s events %d to %d: %w%s", what, from, from+n-1, err, next)
 }
