@@ -206,22 +206,28 @@ func (i *Inbox) count(duplicates int) {
 	}
 }
 
-// failed words an error of the database with what to do about it. Drivers
-// differ; those we know tell the SQLSTATE by this method.
+// failed words an error of the database with what to do about it.
 func failed(what string, err error) error {
 	next := ""
+	switch stateOf(err) {
+	case "42883", "42P01", "3F000": // no function, no table, no schema
+		next = "; next: consumer.Migrate, or cdc-relay migrate --inbox URL"
+	case "42501": // may not
+		next = "; next: grant cdc_relay_consumer to the role of this service"
+	case "40001", "40P01": // serialization, deadlock
+		next = "; next: roll back and run the transaction again"
+	}
+	return fmt.Errorf("consumer: %s: %w%s", what, err, next)
+}
+
+// stateOf is the SQLSTATE of an error. Drivers differ; those we know tell it by
+// this method.
+func stateOf(err error) string {
 	if pg, ok := errors.AsType[interface {
 		error
 		SQLState() string
 	}](err); ok {
-		switch pg.SQLState() {
-		case "42883", "42P01", "3F000": // no function, no table, no schema
-			next = "; next: consumer.Migrate, or cdc-relay migrate --inbox URL"
-		case "42501": // may not
-			next = "; next: grant cdc_relay_consumer to the role of this service"
-		case "40001", "40P01": // serialization, deadlock
-			next = "; next: roll back and run the transaction again"
-		}
+		return pg.SQLState()
 	}
-	return fmt.Errorf("consumer: %s: %w%s", what, err, next)
+	return ""
 }

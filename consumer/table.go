@@ -42,7 +42,14 @@ func Migrate(ctx context.Context, db Beginner) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("consumer: make cdc_relay.inbox: %w", err)
+		next := ""
+		switch stateOf(err) {
+		case "42501": // may not
+			next = "; next: let the owner of the database run it, or: grant create on database … to this role"
+		case "55P03":
+			next = "; next: it waited " + lockTimeout + " for a lock; find who holds it in pg_stat_activity, then run it again"
+		}
+		return fmt.Errorf("consumer: make cdc_relay.inbox: %w%s", err, next)
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ library; SQLAlchemy and prometheus_client only when they are used.
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -30,13 +31,15 @@ from datetime import datetime, timedelta, timezone
 from importlib import resources
 from typing import Any, Protocol
 
+from .errors import EventError, NoTransactionError, OutboxError, UnsupportedSessionError
+
 __all__ = [
     "INBOX_SQL",
     "EventIdError",
     "Headers",
     "Inbox",
+    "InboxSetupError",
     "Message",
-    "NoTransactionError",
     "deduplicate",
     "duplicates_counter",
     "migrate",
@@ -68,15 +71,16 @@ class Message(Protocol):
     def headers(self) -> Iterable[tuple[str, bytes | None]] | None: ...
 
 
-class EventIdError(ValueError):
+class EventIdError(EventError):
     """A record that does not say which event it is, so that it cannot be claimed.
 
     The database was not asked. Coming again does not change it: put it aside.
     """
 
 
-class NoTransactionError(RuntimeError):
-    """A claim outside a transaction, which would be committed before the work."""
+class InboxSetupError(OutboxError):
+    """The database lacks the inbox, or the role its rights; the message says what
+    to run. The transaction is failed and must be rolled back."""
 
 
 class Headers(Mapping[str, str]):
@@ -237,8 +241,10 @@ class Inbox:
         back, and the claim goes with it. While another transaction holds a claim
         of the same event, this waits for its end.
 
-        connection: asyncpg.Connection in a transaction, or AsyncSession or
-        AsyncConnection of SQLAlchemy (not in AUTOCOMMIT).
+        connection: asyncpg.Connection in a transaction, AsyncSession or
+        AsyncConnection of SQLAlchemy, or AsyncConnection of psycopg, none in
+        autocommit mode: there the claim would be committed before the work
+        (NoTransactionError).
         """
         values = (self.consumer_group, self.id_of(message), message.topic, message.partition, message.offset)
         first: bool = await _scalar(connection, _CLAIM, values)
@@ -266,21 +272,22 @@ class Inbox:
     def id_of(self, message: Message) -> str:
         """What identifies the event of a message in the table. Raises EventIdError."""
         headers = Headers(message.headers)
-        where = f"record {message.topic}/{message.partition}@{message.offset}"
+        where = f"of record {message.topic}/{message.partition}@{message.offset}"
         try:
             found = headers._claimable("event_id") or headers._claimable("id")
         except UnicodeDecodeError as e:
-            raise EventIdError(f"{where}: the event id is not UTF-8: {e.object[:60]!r}") from e
+            raise EventIdError("event_id", f"{where} is not UTF-8: {e.object[:60]!r}") from e
         if not found and self._event_id is not None:
             found = self._event_id(message)
         if not found:
             raise EventIdError(
-                f"{where}: no header event_id (or id); turn the event's headers on in the contract of the relay, or give Inbox(event_id=…)"
+                "event_id",
+                f"{where} is missing: no header event_id (or id); turn the event's headers on in the contract of the relay, or give Inbox(event_id=…)",
             )
         if len(found.encode("utf-8", "surrogatepass")) > _MAX_ID:
-            raise EventIdError(f"{where}: the event id is longer than {_MAX_ID} bytes")
+            raise EventIdError("event_id", f"{where} is longer than {_MAX_ID} bytes")
         if "\0" in found:
-            raise EventIdError(f"{where}: the event id {found[:60]!r} holds a zero byte")
+            raise EventIdError("event_id", f"{where} holds a zero byte: {found[:60]!r}")
         return f"{message.topic}/{found}" if self._per_topic else found
 
     def _count(self, duplicates: int) -> None:
@@ -300,6 +307,7 @@ def deduplicate(
 
     database: asyncpg.Pool, or async_sessionmaker or AsyncEngine of SQLAlchemy;
     the handler gets an asyncpg.Connection, an AsyncSession or an AsyncConnection.
+    With other pools open the transaction yourself, and `claim` in it.
     """
 
     def wrap(handler: Callable[[Any, Any], Awaitable[None]]) -> Callable[[Any], Awaitable[bool]]:
@@ -319,7 +327,7 @@ def deduplicate(
 async def migrate(database: Any) -> None:
     """Runs INBOX_SQL in a transaction; what is up to date is left alone.
 
-    database: as for `deduplicate`, or an asyncpg.Connection.
+    database: as for `deduplicate`, or a connection of asyncpg or psycopg.
     """
     async with _transaction(database) as connection:
         await _execute(connection, "set local lock_timeout = '15s'")
@@ -347,56 +355,119 @@ async def prune(database: Any, keep: timedelta) -> int:
             return forgotten
 
 
-# A statement of ours: with $1 for asyncpg, with :p1 for SQLAlchemy, where the
-# driver behind it may need to be told the types.
+# A statement of ours, with the places of its values left open: $1 for asyncpg,
+# :p1 for SQLAlchemy, %s for psycopg. Types are named for drivers that send none.
 _CLAIM = (
-    "select cdc_relay.inbox_claim($1, $2, $3, $4, $5)",
-    "select cdc_relay.inbox_claim(cast(:p1 as text), cast(:p2 as text), cast(:p3 as text), cast(:p4 as integer), cast(:p5 as bigint))",
+    "select cdc_relay.inbox_claim(cast({} as text), cast({} as text), cast({} as text), cast({} as integer), cast({} as bigint))",
+    5,
 )
 _CLAIM_ALL = (
-    "select cdc_relay.inbox_claim_all($1, $2, $3, $4, $5)",
-    "select cdc_relay.inbox_claim_all(cast(:p1 as text), cast(:p2 as text[]), cast(:p3 as text[]), cast(:p4 as integer[]), cast(:p5 as bigint[]))",
+    "select cdc_relay.inbox_claim_all("
+    "cast({} as text), cast({} as text[]), cast({} as text[]), cast({} as integer[]), cast({} as bigint[]))",
+    5,
 )
-_PRUNE = (
-    "select cdc_relay.inbox_prune($1, $2)",
-    "select cdc_relay.inbox_prune(cast(:p1 as interval), cast(:p2 as integer))",
-)
+_PRUNE = ("select cdc_relay.inbox_prune(cast({} as interval), cast({} as integer))", 2)
 
-
-def _is_asyncpg(connection: Any) -> bool:
-    return hasattr(connection, "fetchval")
-
-
-async def _scalar(connection: Any, statement: tuple[str, str], values: tuple[Any, ...]) -> Any:
-    if _is_asyncpg(connection):
-        if not connection.is_in_transaction():
-            raise NoTransactionError("claim in the transaction of the work: async with connection.transaction(): …")
-        return await connection.fetchval(statement[0], *values)
-    if hasattr(connection, "scalar"):
-        return await connection.scalar(_text(statement[1]), {f"p{i}": v for i, v in enumerate(values, 1)})
-    raise TypeError(f"{type(connection)!r} is neither an asyncpg.Connection nor an AsyncSession or AsyncConnection of SQLAlchemy")
-
-
-async def _execute(connection: Any, statement: str) -> None:
-    await connection.execute(statement if _is_asyncpg(connection) else _text(statement))
+_Statement = tuple[str, int]
 
 
 @functools.cache
-def _text(statement: str) -> Any:
+def _for_asyncpg(statement: _Statement) -> str:
+    return statement[0].format(*(f"${i}" for i in range(1, statement[1] + 1)))
+
+
+@functools.cache
+def _for_sqlalchemy(statement: _Statement) -> Any:
     import sqlalchemy
 
-    return sqlalchemy.text(statement)
+    return sqlalchemy.text(statement[0].format(*(f":p{i}" for i in range(1, statement[1] + 1))))
+
+
+@functools.cache
+def _for_psycopg(statement: _Statement) -> str:
+    return statement[0].format(*["%s"] * statement[1])
+
+
+def _kind(session: Any) -> str:
+    """The package the class of a session comes from."""
+    for base in type(session).__mro__:
+        root = base.__module__.partition(".")[0]
+        if root in ("asyncpg", "sqlalchemy", "psycopg"):
+            return root
+    return ""
+
+
+_AUTOCOMMIT = "the connection is not in a transaction: the claim would be committed before the work; "
+
+
+async def _scalar(session: Any, statement: _Statement, values: tuple[Any, ...]) -> Any:
+    """The one value of a statement, in the transaction of the session."""
+    kind = _kind(session)
+    try:
+        if kind == "asyncpg" and hasattr(session, "is_in_transaction"):
+            if not session.is_in_transaction():
+                raise NoTransactionError(_AUTOCOMMIT + "write: async with connection.transaction():")
+            return await session.fetchval(_for_asyncpg(statement), *values)
+        if kind == "sqlalchemy" and hasattr(session, "scalar"):
+            connection = await session.connection() if hasattr(session, "flush") else session
+            _not_autocommit(connection.sync_connection)
+            return await connection.scalar(_for_sqlalchemy(statement), {f"p{i}": v for i, v in enumerate(values, 1)})
+        if kind == "psycopg" and inspect.iscoroutinefunction(getattr(session, "execute", None)):
+            if session.autocommit and session.info.transaction_status == 0:  # IDLE
+                raise NoTransactionError(_AUTOCOMMIT + "write: async with connection.transaction():")
+            row = await (await session.execute(_for_psycopg(statement), values)).fetchone()
+            return next(iter(row.values())) if isinstance(row, Mapping) else row[0]
+    except Exception as error:
+        _explain(error)
+        raise
+    raise UnsupportedSessionError(
+        f"{type(session).__module__}.{type(session).__qualname__} is none of: a connection of asyncpg, "
+        "an AsyncSession or AsyncConnection of SQLAlchemy, an AsyncConnection of psycopg"
+    )
+
+
+def _not_autocommit(connection: Any) -> None:
+    level = connection.get_execution_options().get("isolation_level")
+    # That of create_engine is kept by the dialect; older ones may lack the name.
+    level = level or getattr(connection.dialect, "_on_connect_isolation_level", None)
+    if level == "AUTOCOMMIT":
+        raise NoTransactionError(_AUTOCOMMIT + 'use a session without isolation_level="AUTOCOMMIT"')
+
+
+def _explain(error: Exception) -> None:
+    """Raises what the user can mend, with what to run; other errors pass."""
+    cause = getattr(error, "orig", None) or error  # SQLAlchemy wraps
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    if state in ("42883", "42P01", "3F000"):  # no function, no table, no schema
+        raise InboxSetupError(f"{cause}; next: await migrate(…), or cdc-relay migrate --inbox URL") from error
+    if state == "42501":
+        raise InboxSetupError(f"{cause}; next: grant cdc_relay_consumer to the role of this service") from error
+
+
+async def _execute(session: Any, statement: str) -> None:
+    if _kind(session) == "sqlalchemy":
+        import sqlalchemy
+
+        await session.execute(sqlalchemy.text(statement))
+    else:
+        await session.execute(statement)
 
 
 def _transaction(database: Any) -> AbstractAsyncContextManager[Any]:
-    if hasattr(database, "begin"):  # SQLAlchemy
+    """A transaction of its own, committed at the end of the block."""
+    kind = _kind(database)
+    if kind == "sqlalchemy" and hasattr(database, "begin") and not hasattr(database, "scalar"):
         begun: AbstractAsyncContextManager[Any] = database.begin()
         return begun
-    if hasattr(database, "acquire"):
+    if kind == "asyncpg" and hasattr(database, "acquire"):
         return _of_pool(database)
-    if _is_asyncpg(database):
-        return _of_connection(database)
-    raise TypeError(f"{type(database)!r} is neither an asyncpg.Pool nor an async_sessionmaker or AsyncEngine of SQLAlchemy")
+    if kind in ("asyncpg", "psycopg") and hasattr(database, "transaction"):
+        transaction: AbstractAsyncContextManager[Any] = _of_connection(database)
+        return transaction
+    raise UnsupportedSessionError(
+        f"{type(database).__module__}.{type(database).__qualname__} is none of: a pool of asyncpg, "
+        "an async_sessionmaker or AsyncEngine of SQLAlchemy, a connection of asyncpg or psycopg"
+    )
 
 
 @asynccontextmanager
