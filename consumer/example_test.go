@@ -84,8 +84,8 @@ func park(ctx context.Context, tx pgx.Tx, inbox *consumer.Inbox, m consumer.Mess
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	url, pool := database(t)
-	exec(t, pool, `create table essays (id text, state text); insert into essays select 'essay-' || n from generate_series(1, 4) as n`)
-	exec(t, pool, `create table parked (event_id text, topic text, key bytea, value bytea, error text)`)
+	run(t, pool, `create table essays (id text, state text); insert into essays select 'essay-' || n from generate_series(1, 4) as n`)
+	run(t, pool, `create table parked (event_id text, topic text, key bytea, value bytea, error text)`)
 	db, err := sql.Open("pgx", url)
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +110,7 @@ func TestExamples(t *testing.T) {
 			t.Errorf("database/sql: duplicate %t, error %v", duplicate, err)
 		}
 	}
-	exec(t, pool, `update essays set state = null where id = 'essay-1'`) // its event is a duplicate
+	run(t, pool, `update essays set state = null where id = 'essay-1'`) // its event is a duplicate
 	if err := finishAll(t.Context(), conn.Conn(), i, records[:3]); err != nil {
 		t.Error(err)
 	}
@@ -167,13 +167,13 @@ func flush(text string) string {
 func TestPageSQL(t *testing.T) {
 	t.Parallel()
 	_, pool := database(t)
-	exec(t, pool, `create table essay_changes (essay_id text primary key, changes bigint not null)`)
+	run(t, pool, `create table essay_changes (essay_id text primary key, changes bigint not null)`)
 	for _, name := range []string{"inbox sql", "inbox prune"} {
 		text, err := rig.Example("docs/consuming.md", name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		exec(t, pool, text)
+		run(t, pool, text)
 	}
 	if got := ask(t, pool, `select concat_ws(' ', essay_id, changes, consumer_group, event_id, topic, partition, record_offset) from essay_changes, cdc_relay.inbox`); got !=
 		"essay-17 1 result-aggregator 0198f3a2-7c1e-7b60-9f1d-3f0c7f3f5a11 essay.state.changed.v1 0 4711" {

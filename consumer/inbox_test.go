@@ -29,7 +29,7 @@ func database(t *testing.T) (url string, pool *pgxpool.Pool) {
 	if err := consumer.Migrate(t.Context(), pool); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, pool, `create table effects (event_id text)`)
+	run(t, pool, `create table effects (event_id text)`)
 	return url, pool
 }
 
@@ -49,7 +49,7 @@ func open(t *testing.T, url string, mode pgx.QueryExecMode) *pgxpool.Pool {
 	return pool
 }
 
-func exec(t *testing.T, pool *pgxpool.Pool, statement string, args ...any) {
+func run(t *testing.T, pool *pgxpool.Pool, statement string, args ...any) {
 	t.Helper()
 	if _, err := pool.Exec(t.Context(), statement, args...); err != nil {
 		t.Fatalf("%s: %v", statement, err)

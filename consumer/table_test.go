@@ -42,7 +42,7 @@ func TestSQL(t *testing.T) {
 		for name, mode := range map[string]pgx.QueryExecMode{"prepared": pgx.QueryExecModeCacheStatement, "exec": pgx.QueryExecModeExec, "simple": pgx.QueryExecModeSimpleProtocol} {
 			pool := open(t, pg.Database(t), mode)
 			for range 2 {
-				exec(t, pool, consumer.SQL)
+				run(t, pool, consumer.SQL)
 			}
 			if v, err := consumer.Installed(t.Context(), pool); v != consumer.Version || err != nil {
 				t.Errorf("%s: version %d, error %v", name, v, err)
@@ -95,8 +95,8 @@ func TestMigrateLeavesAlone(t *testing.T) {
 		t.Errorf("up to date, and locked: %v", err)
 	}
 	_ = busy.Rollback(t.Context())
-	exec(t, pool, `create or replace function cdc_relay.inbox_version() returns integer language sql immutable as 'select 99'`)
-	exec(t, pool, `drop function cdc_relay.inbox_prune`) // as if version 99 had none
+	run(t, pool, `create or replace function cdc_relay.inbox_version() returns integer language sql immutable as 'select 99'`)
+	run(t, pool, `drop function cdc_relay.inbox_prune`) // as if version 99 had none
 	if err := consumer.Migrate(t.Context(), pool); err != nil {
 		t.Error(err)
 	}
@@ -138,13 +138,13 @@ func TestRights(t *testing.T) {
 		u.User = url.UserPassword(user, "x")
 		return open(t, u.String(), pgx.QueryExecModeExec)
 	}
-	exec(t, pool, `create role owner login password 'x'`)
-	exec(t, pool, `create role service login password 'x'`)
+	run(t, pool, `create role owner login password 'x'`)
+	run(t, pool, `create role service login password 'x'`)
 	owner, service := as("owner"), as("service")
 	if err := consumer.Migrate(t.Context(), owner); err == nil || !strings.Contains(err.Error(), "next: let the owner of the database run it") {
 		t.Errorf("without rights: %v", err)
 	}
-	exec(t, pool, `do $$ begin execute format('grant create on database %I to owner', current_database()); end $$`)
+	run(t, pool, `do $$ begin execute format('grant create on database %I to owner', current_database()); end $$`)
 	if err := consumer.Migrate(t.Context(), owner); err != nil {
 		t.Fatal(err)
 	}
@@ -168,8 +168,8 @@ func TestRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exec(t, pool, grants)
-	exec(t, pool, `grant cdc_relay_consumer to service`)
+	run(t, pool, grants)
+	run(t, pool, `grant cdc_relay_consumer to service`)
 	if duplicate, err := once(service); !duplicate || err != nil {
 		t.Errorf("a service with the role: duplicate %t, error %v", duplicate, err)
 	}
@@ -190,8 +190,8 @@ func TestPrune(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	fill := func() {
-		exec(t, pool, `truncate cdc_relay.inbox`)
-		exec(t, pool, `insert into cdc_relay.inbox (consumer_group, event_id, received_at)
+		run(t, pool, `truncate cdc_relay.inbox`)
+		run(t, pool, `insert into cdc_relay.inbox (consumer_group, event_id, received_at)
 			select 'g' || n % 2, n, now() - n * interval '1 minute' from generate_series(1, 12001) as n`)
 	}
 	const keep = 1500*time.Minute + 30*time.Second // more than two batches are older
