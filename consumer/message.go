@@ -25,6 +25,9 @@ const (
 	// HeaderRepairID marks a record of `cdc-relay repair`, which was missing:
 	// it comes late, behind later events of its key.
 	HeaderRepairID = "cdc_repair_id"
+	// HeaderRedriveID marks a record of `cdc-relay dlq redrive`, which was a dead
+	// letter: it comes late, too.
+	HeaderRedriveID = "cdc_redrive_id"
 )
 
 // Pair is a header of a record as Kafka clients hold it: kafka.Header of
@@ -128,6 +131,9 @@ func (h Headers) ReplayID() string { return h.text(HeaderReplayID) }
 
 // RepairID is the repair that published the record late; "": none did.
 func (h Headers) RepairID() string { return h.text(HeaderRepairID) }
+
+// RedriveID is the redrive that published the dead letter; "": none did.
+func (h Headers) RedriveID() string { return h.text(HeaderRedriveID) }
 
 // SchemaVersion is the version of the event's schema; 0: not given.
 func (h Headers) SchemaVersion() (int, error) {

@@ -37,12 +37,12 @@ func TestHeadersOfEveryClient(t *testing.T) {
 	t.Parallel()
 	confluent, franz, other := pairs("event_id", "e1", "event_type", "essay.done", "schema_version", "2",
 		"occurred_at", "2026-02-03T05:05:06.000007+01:00", "content_type", "application/avro", "trace_id", "t", "correlation_id", "c",
-		"traceparent", "tp", "cdc_replay_id", "r-1", "cdc_repair_id", "p-1", "tenant", "a", "tenant", "b")
+		"traceparent", "tp", "cdc_replay_id", "r-1", "cdc_repair_id", "p-1", "cdc_redrive_id", "d-1", "tenant", "a", "tenant", "b")
 	for name, h := range map[string]consumer.Headers{
 		"confluent-kafka-go": consumer.NewHeaders(confluent), "franz-go": consumer.NewHeaders(franz), "plain": consumer.NewHeaders(other),
 	} {
-		got := []string{h.EventID(), h.EventType(), h.ContentType(), h.TraceID(), h.CorrelationID(), h.Traceparent(), h.ReplayID(), h.RepairID()}
-		if want := []string{"e1", "essay.done", "application/avro", "t", "c", "tp", "r-1", "p-1"}; !slices.Equal(got, want) {
+		got := []string{h.EventID(), h.EventType(), h.ContentType(), h.TraceID(), h.CorrelationID(), h.Traceparent(), h.ReplayID(), h.RepairID(), h.RedriveID()}
+		if want := []string{"e1", "essay.done", "application/avro", "t", "c", "tp", "r-1", "p-1", "d-1"}; !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 		if v, err := h.SchemaVersion(); v != 2 || err != nil {
@@ -54,7 +54,7 @@ func TestHeadersOfEveryClient(t *testing.T) {
 		if v, ok := h.Get("tenant"); v != "b" || !ok { // the last, as Kafka's lastHeader
 			t.Errorf("%s: tenant %q %t", name, v, ok)
 		}
-		if n := h.Names(); len(n) != 12 || n[0] != "event_id" || n[11] != "tenant" {
+		if n := h.Names(); len(n) != 13 || n[0] != "event_id" || n[12] != "tenant" {
 			t.Errorf("%s: names %q", name, n)
 		}
 	}
@@ -69,7 +69,7 @@ func TestHeadersThatAreNotThere(t *testing.T) {
 	for _, h := range []consumer.Headers{{}, headers("other", "x")} {
 		v, verr := h.SchemaVersion()
 		at, aerr := h.OccurredAt()
-		if h.EventID()+h.EventType()+h.ContentType()+h.TraceID()+h.CorrelationID()+h.Traceparent()+h.ReplayID()+h.RepairID() != "" ||
+		if h.EventID()+h.EventType()+h.ContentType()+h.TraceID()+h.CorrelationID()+h.Traceparent()+h.ReplayID()+h.RepairID()+h.RedriveID() != "" ||
 			v != 0 || verr != nil || !at.IsZero() || aerr != nil {
 			t.Errorf("something out of %q", h.Names())
 		}

@@ -158,6 +158,11 @@ class Headers(Mapping[str, str]):
         """The repair that published the record late, behind later events of its key."""
         return self.get("cdc_repair_id")
 
+    @property
+    def redrive_id(self) -> str | None:
+        """The redrive (`cdc-relay dlq redrive`) that published the dead letter, late."""
+        return self.get("cdc_redrive_id")
+
     def trace_context(self) -> dict[str, str]:
         """The carrier for OpenTelemetry: `opentelemetry.propagate.extract(headers.trace_context())`.
 

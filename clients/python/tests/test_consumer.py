@@ -95,6 +95,7 @@ class OfHeaders(unittest.TestCase):
                 ("tracestate", b"ts"),
                 ("cdc_replay_id", b"r-1"),
                 ("cdc_repair_id", b"p-1"),
+                ("cdc_redrive_id", b"d-1"),
                 ("tenant", b"a"),
                 ("tenant", b"\xc3\x85re"),
                 ("empty", None),
@@ -102,18 +103,18 @@ class OfHeaders(unittest.TestCase):
             )
         )
         self.assertEqual(
-            (h.event_id, h.event_type, h.schema_version, h.content_type, h.trace_id, h.correlation_id, h.traceparent, h.replay_id, h.repair_id),
-            ("e1", "essay.done", 2, "application/avro", "t", "c", "tp", "r-1", "p-1"),
+            (h.event_id, h.event_type, h.schema_version, h.content_type, h.trace_id, h.correlation_id, h.traceparent, h.replay_id, h.repair_id, h.redrive_id),
+            ("e1", "essay.done", 2, "application/avro", "t", "c", "tp", "r-1", "p-1", "d-1"),
         )
         self.assertEqual(h.occurred_at, datetime(2026, 2, 3, 4, 5, 6, 7, timezone.utc))
         self.assertEqual(h.trace_context(), {"traceparent": "tp", "tracestate": "ts"})
-        self.assertEqual((h["tenant"], h["empty"], h["bytes"], len(h)), ("Åre", "", "\ufffd", 14))
+        self.assertEqual((h["tenant"], h["empty"], h["bytes"], len(h)), ("Åre", "", "\ufffd", 15))
 
     def test_none(self) -> None:
         for h in (Headers(None), Headers(()), Headers([("other", b"x")])):
             self.assertEqual(
-                [h.event_id, h.event_type, h.schema_version, h.occurred_at, h.content_type, h.trace_id, h.correlation_id, h.traceparent, h.replay_id, h.repair_id],
-                [None] * 10,
+                [h.event_id, h.event_type, h.schema_version, h.occurred_at, h.content_type, h.trace_id, h.correlation_id, h.traceparent, h.replay_id, h.repair_id, h.redrive_id],
+                [None] * 11,
             )
             self.assertEqual(h.trace_context(), {})
         self.assertEqual(Headers([("id", b"d1")]).event_id, "d1")
