@@ -39,10 +39,26 @@ func eachVersion(t *testing.T, test func(t *testing.T, pg *stack.PG)) {
 func TestSQL(t *testing.T) {
 	t.Parallel()
 	eachVersion(t, func(t *testing.T, pg *stack.PG) {
-		for name, mode := range map[string]pgx.QueryExecMode{"prepared": pgx.QueryExecModeCacheStatement, "exec": pgx.QueryExecModeExec, "simple": pgx.QueryExecModeSimpleProtocol} {
-			pool := open(t, pg.Database(t), mode)
+		for name, script := range map[string]func(ctx context.Context, c *pgx.Conn) error{
+			"simple": func(ctx context.Context, c *pgx.Conn) error {
+				_, err := c.Exec(ctx, consumer.SQL)
+				return err
+			},
+			"extended": func(ctx context.Context, c *pgx.Conn) error {
+				return c.PgConn().ExecParams(ctx, consumer.SQL, nil, nil, nil, nil).Read().Err
+			},
+			"prepared": func(ctx context.Context, c *pgx.Conn) error {
+				if _, err := c.Prepare(ctx, "script", consumer.SQL); err != nil {
+					return err
+				}
+				return c.PgConn().ExecPrepared(ctx, "script", nil, nil, nil).Read().Err
+			},
+		} {
+			pool := open(t, pg.Database(t), pgx.QueryExecModeCacheStatement)
 			for range 2 {
-				run(t, pool, consumer.SQL)
+				if err := pool.AcquireFunc(t.Context(), func(c *pgxpool.Conn) error { return script(t.Context(), c.Conn()) }); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
 			}
 			if v, err := consumer.Installed(t.Context(), pool); v != consumer.Version || err != nil {
 				t.Errorf("%s: version %d, error %v", name, v, err)

@@ -280,7 +280,7 @@ func (c *consumers) replayed(relay *rig.Relay, i *instance, from string) {
 	c.acknowledged()
 	c.stopped(relay, 0)
 	before, again := i.duplicates(), c.truth.Committed()-20 // those before the anchor
-	relay = c.lab.launch("run", "--from-lsn", from)
+	relay = c.launch("run", "--from-lsn", from)
 	c.soon(2*time.Minute, fmt.Sprintf("%d duplicates more than %d", again, before), func() bool { return i.duplicates() >= before+again })
 	c.writes("afterwards", 30)
 	c.counted()
