@@ -54,6 +54,8 @@ func TestUsage(t *testing.T) {
 		{"run --to-lsn 0/1", 2, "--to-lsn needs --from-lsn"},
 		{"run --from-lsn nonsense", 2, "two hexadecimal numbers"},
 		{"slots anchor", 2, "accepts 1 arg"},
+		{"migrate --inbox postgres://x --pipeline y", 2, "say one of them"},
+		{"migrate --inbox postgres://user:geheim@[bad", 2, "read the URL of --inbox"},
 		{"slots recreate", 2, "what was committed since the last checkpoint is not published"},
 		{"checkpoint rebase", 2, "say exactly one of --accept-timeline"},
 		{"checkpoint rebase --accept-timeline --accept-new-cluster", 2, "say exactly one of"},

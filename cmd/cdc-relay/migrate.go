@@ -12,9 +12,16 @@ import (
 func (a *app) migrate() *cobra.Command {
 	var dry bool
 	var pipelines []string
+	var inbox string
 	c := &cobra.Command{
 		Use: "migrate", Short: "Create or update schema cdc_relay (outbox table, functions, roles) in every database that reads it", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("inbox") {
+				if len(pipelines) > 0 {
+					return &fleet.UsageError{What: "--inbox is a database of its own and --pipeline one of the configuration: say one of them"}
+				}
+				return a.migrateInbox(cmd.Context(), inbox, dry)
+			}
 			f, err := a.fleet()
 			if err != nil {
 				return err
@@ -28,6 +35,7 @@ func (a *app) migrate() *cobra.Command {
 	}
 	c.Flags().BoolVar(&dry, "dry-run", false, "print the SQL that would run, and run nothing")
 	c.Flags().StringSliceVar(&pipelines, "pipeline", nil, "only these pipelines")
+	c.Flags().StringVar(&inbox, "inbox", "", "create or update the consumers' inbox (docs/consuming.md) in the database of this Postgres URL instead; needs no configuration")
 	return c
 }
 

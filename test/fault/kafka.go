@@ -14,6 +14,7 @@ const (
 	Fetch              int16 = 1
 	ListOffsets        int16 = 2
 	Metadata           int16 = 3
+	OffsetCommit       int16 = 8
 	InitProducerID     int16 = 22
 	AddPartitionsToTxn int16 = 24
 	EndTxn             int16 = 26 // a commit or an abort
