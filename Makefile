@@ -18,7 +18,7 @@ STACK := go run ./test/stack/run up --
 # Most tests wait for servers, not for a processor.
 GOTEST := go test -parallel 8
 
-.PHONY: help build demo demo-stop test test-short test-crash test-mutants soak guarantees race lint bench takeover generate verify clean model audit-10m
+.PHONY: help build demo demo-stop test test-short test-crash test-mutants test-contracts soak guarantees race lint bench takeover generate verify clean model audit-10m
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test-crash: ## the fault matrix: a kill at every arrow, on real parts (RUNS=3: t
 
 test-mutants: ## that the matrix has teeth: relays with one clause left out must fail; writes build/mutants.json
 	go run ./test/matrix/run -mutants
+
+test-contracts: ## 100 000 random documents, a poisoned drain, 10 000 dual pairs and 10 000 keys, on real parts; writes build/contracts.json
+	go run ./test/contracts/run
 
 soak: ## one relay under load and random faults for T (T=20m), with bounds on what it holds; writes build/soak.json
 	go run ./test/matrix/run -soak $(or $(T),20m)

@@ -40,36 +40,36 @@ type fuzzed struct {
 
 func (f *fuzzed) eventType() string { return "fuzz." + strings.ToLower(f.name) }
 
-// Fuzz writes random documents under random schemas and accounts for each.
-func Fuzz(ctx context.Context, p *Parts, schemas, documents, seed int) (r Report, err error) {
+// Fuzz writes random documents under random schemas and accounts for each in r.
+func Fuzz(ctx context.Context, p *Parts, schemas, documents, seed int, r *Report) (err error) {
 	all, err := randomSchemas(schemas, seed)
 	if err != nil {
-		return r, err
+		return err
 	}
 	dir := filepath.Join(p.Dir, "fuzz", "avro")
 	if err := writeSchemas(dir, all); err != nil {
-		return r, err
+		return err
 	}
 	l, err := p.lab(ctx, "fuzz", rig.Config{Contract: fuzzContract(all), Schemas: dir, Extra: noShare})
 	if err != nil {
-		return r, err
+		return err
 	}
 	defer func() { err = errors.Join(err, l.close(ctx)) }()
 	relay, err := l.start()
 	if err != nil {
-		return r, err
+		return err
 	}
 	defer relay.Kill()
 	if err := relay.Ready(ctx); err != nil {
-		return r, err
+		return err
 	}
 	written, err := l.documents(ctx, all, documents, seed)
 	if err != nil {
-		return r, err
+		return err
 	}
 	p.say("fuzz: %d documents of %d schemas are committed", len(written), len(all))
 	r.FuzzDocuments, r.FuzzSchemas = len(written), len(all)
-	return r, l.account(ctx, relay, all, written, &r)
+	return l.account(ctx, relay, all, written, r)
 }
 
 // noShare: here it is the point that most events are dead letters.

@@ -44,32 +44,32 @@ const poisonKeys = 4000
 
 // Poison drains n events of which one in a hundred breaks its schema, under
 // kills SIGKILLs, mends the schema and redrives.
-func Poison(ctx context.Context, p *Parts, n, kills, seed int) (r Report, err error) {
+func Poison(ctx context.Context, p *Parts, n, kills, seed int, r *Report) (err error) {
 	dir := filepath.Join(p.Dir, "poison", "avro")
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
-		return r, err
+		return err
 	}
 	schema := filepath.Join(dir, "ScoreGivenV1.avsc")
 	if err := os.WriteFile(schema, []byte(scoreSchema("1")), 0o600); err != nil {
-		return r, err
+		return err
 	}
 	l, err := p.lab(ctx, "poison", rig.Config{Contract: scoreContract, Schemas: dir, Extra: noShare,
 		Kafka: map[string]string{"transaction.timeout.ms": "10000"}})
 	if err != nil {
-		return r, err
+		return err
 	}
 	defer func() { err = errors.Join(err, l.close(ctx)) }()
-	d := &poisoned{lab: l, report: &r, truth: map[string]score{}}
+	d := &poisoned{lab: l, report: r, truth: map[string]score{}}
 	if err := d.write(ctx, n, seed); err != nil {
-		return r, err
+		return err
 	}
 	if err := d.drain(ctx, kills); err != nil {
-		return r, err
+		return err
 	}
 	if err := os.WriteFile(schema, []byte(scoreSchema("2")), 0o600); err != nil {
-		return r, err
+		return err
 	}
-	return r, d.redrive(ctx)
+	return d.redrive(ctx)
 }
 
 // poisoned is one such drain.
