@@ -38,12 +38,14 @@ const MaxTopicLength = 249
 // Contract is the checked meaning of all files. It never changes; it is safe
 // for concurrent use.
 type Contract struct {
-	unknown Unknown
-	rules   []*Rule
-	byType  map[string]*Rule
-	def     *Rule
-	key     []KeySource
-	classes map[string]TopicClass
+	unknown  Unknown
+	rules    []*Rule
+	byType   map[string]*Rule
+	def      *Rule
+	key      []KeySource
+	classes  map[string]TopicClass
+	prefix   string   // of topic names; "" none is prescribed
+	misnamed []string // names that break the naming rule, under level: warn
 }
 
 // Rule is what an event type is. Forms[0] is the event itself, the others its
