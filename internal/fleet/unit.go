@@ -105,7 +105,7 @@ func (u *unit) pipeline(r role) *relay.Pipeline {
 	guard := doctor.Guard{Pipeline: u.cfg.Name, Slot: opts.Slot, Publication: opts.Publication, Options: opts.Fingerprint(), Replay: span != nil}
 	snk := sink.New(sink.Options{
 		Name: c.Name, Pipeline: name, Settings: u.settings, CheckpointTopic: c.CheckpointTopic, AcceptCluster: r.foreign,
-		Topics: u.topicNames(), RelayVersion: u.Version, Logger: log, Registerer: reg,
+		Topics: u.topicNames(), Judge: u.judge(), RelayVersion: u.Version, Logger: log, Registerer: reg,
 	})
 	return &relay.Pipeline{
 		Name:     name,
