@@ -92,6 +92,9 @@ func (f *Fleet) Run(ctx context.Context, names []string, again *replay.Request) 
 	if again != nil && len(chosen) > 1 {
 		return &UsageError{"an LSN belongs to one server's log: say with --pipeline which pipeline is to be replayed"}
 	}
+	for _, m := range f.Misnamed() {
+		f.Log.Warn("a topic's name breaks the naming rule", "topic", m)
+	}
 	var running, observing sync.WaitGroup
 	observed, stop := context.WithCancel(ctx)
 	failed := make([]error, len(chosen))
