@@ -65,6 +65,7 @@ type Form struct {
 	TopicClass string      // empty: none
 	Preset     string      // of headers; empty: that of the mapping
 	HeadersOff bool
+	Legacy     bool // the topic's class is how it is created; an existing one is left as it is
 }
 
 // Unknown is the policy for event types no file describes.
@@ -97,6 +98,9 @@ type Topic struct {
 	Name  string
 	Class string // empty: none
 	Types []string
+	// Legacy: only second forms that are marked so go there, and none has a class
+	// of its own. An existing topic is left as it is.
+	Legacy bool
 }
 
 // Topics are all topics the contract names, by name.
@@ -109,9 +113,10 @@ func (c *Contract) Topics() []Topic {
 			}
 			t := found[f.Topic]
 			if t == nil {
-				t = &Topic{Name: f.Topic}
+				t = &Topic{Name: f.Topic, Legacy: true}
 				found[f.Topic] = t
 			}
+			t.Legacy = t.Legacy && f.Legacy
 			if t.Class == "" {
 				t.Class = f.TopicClass
 			}

@@ -55,8 +55,9 @@ type Event struct {
 // Also is a second form of an event, produced in the same transaction. What is
 // empty is taken from the event.
 type Also struct {
-	// Legacy: the topic keeps a name that breaks the naming rule, until its last
-	// consumer has moved and the form is deleted.
+	// Legacy: the topic keeps its name, which may break the naming rule, and its
+	// settings (unless TopicClass is written here), until its last consumer has
+	// moved and the form is deleted.
 	Legacy     bool     `yaml:"legacy"`
 	Topic      string   `yaml:"topic"`
 	Key        []string `yaml:"key"`

@@ -206,6 +206,7 @@ func (m *merger) event(f *File, j int) {
 			}
 		}
 		form := main
+		form.Legacy = a.Legacy && a.TopicClass == ""
 		m.form(&form, at, a)
 		if !a.Legacy {
 			m.named(at.sub("topic"), a.Topic, e.Type, ofAlso)

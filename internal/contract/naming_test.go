@@ -2,6 +2,7 @@ package contract
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -99,6 +100,25 @@ func TestNamingLetsAnOldNameLive(t *testing.T) {
 	f.Events[0].Also[0].Legacy = true
 	if c, err := New(f); err != nil || len(c.Misnamed()) > 0 || c.TopicPrefix() != "huleedu" {
 		t.Errorf("marked: %v", err)
+	}
+	f.Events[0].TopicClass, f.TopicClasses = "a", map[string]TopicClass{"a": {Partitions: 1}}
+	legacy := func() (all []bool) {
+		t.Helper()
+		c, err := New(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, topic := range c.Topics() {
+			all = append(all, topic.Legacy)
+		}
+		return all
+	}
+	if got := legacy(); !slices.Equal(got, []bool{false, true}) {
+		t.Errorf("legacy %v: the old topic is made like the new one, and left as it is", got)
+	}
+	f.Events[0].Also[0].TopicClass = "a"
+	if got := legacy(); !slices.Equal(got, []bool{false, false}) {
+		t.Errorf("legacy %v: an old topic with a class of its own is held against it", got)
 	}
 	f.Events[0].Also[0].Legacy = false
 	other := File{Name: "other.yaml", Naming: Naming{Prefix: "huleedu", Exceptions: []string{"huleedu.assessment.results.v1"}}}

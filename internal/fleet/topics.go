@@ -22,6 +22,7 @@ func (u *unit) wanted() []topics.Want {
 		w := topics.Want{Name: t.Name, Role: topics.Events, Partitions: defaultPartitions, Replicas: u.replicas(0), Pipelines: []string{u.cfg.Name}}
 		if class, ok := u.cfg.Contract.Class(t.Class); ok {
 			w.Class, w.Partitions, w.Replicas, w.Config = t.Class, class.Partitions, u.replicas(class.ReplicationFactor), class.Config
+			w.Legacy = t.Legacy
 		}
 		wants = append(wants, w)
 	}

@@ -32,7 +32,7 @@ func Drifts(w Want, h Have, limit int) []Drift {
 		say(true, "it has %d partitions, %s says %d", h.Partitions, w.whose(), w.Partitions)
 	}
 	is, known := h.Config["cleanup.policy"]
-	if want, said := w.Config["cleanup.policy"]; said && known && !same("cleanup.policy", is, want) {
+	if want, said := w.Config["cleanup.policy"]; w.says() && said && known && !same("cleanup.policy", is, want) {
 		what := "it has cleanup.policy " + is + ", " + w.whose() + " says " + want
 		if slices.Contains(list(is), "compact") && !slices.Contains(list(want), "compact") {
 			what += ": an event is replaced by the next one of its key"
@@ -44,7 +44,7 @@ func Drifts(w Want, h Have, limit int) []Drift {
 		return out
 	}
 	switch want, err := strconv.Atoi(w.Config["max.message.bytes"]); {
-	case err == nil && bytes < want:
+	case w.says() && err == nil && bytes < want:
 		say(true, "it has max.message.bytes %d, %s says %d", bytes, w.whose(), want)
 	case bytes < limit:
 		say(false, "its max.message.bytes is %d, below max_event_bytes (%d): an event between the two cannot be published", bytes, limit)

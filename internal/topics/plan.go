@@ -27,6 +27,8 @@ func compare(w Want, h Have) Topic {
 	case !h.Exists:
 		t.Changes = append(t.Changes, Change{Kind: Create, To: w.form()})
 		return t
+	case w.Legacy:
+		return t
 	case h.Config == nil && len(w.Config) > 0:
 		t.Unknown = "its configuration may not be read; grant DescribeConfigs on it"
 	default:

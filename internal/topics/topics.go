@@ -30,10 +30,12 @@ type Want struct {
 	// Config are the settings that are named, under Kafka's names.
 	Config    map[string]string `json:"config,omitempty"`
 	Pipelines []string          `json:"pipelines,omitempty"`
+	// Legacy: it is made like this, and an existing one is left as it is.
+	Legacy bool `json:"legacy,omitempty"`
 }
 
-// says reports whether an existing topic's partitions are held against w.
-func (w *Want) says() bool { return w.Class != "" || w.Role != Events }
+// says reports whether an existing topic is held against w.
+func (w *Want) says() bool { return !w.Legacy && (w.Class != "" || w.Role != Events) }
 
 // whose names the topic's source for messages.
 func (w *Want) whose() string {
@@ -58,12 +60,12 @@ func Merge(lists ...[]Want) ([]Want, error) {
 			if first.Role != w.Role {
 				return nil, fmt.Errorf("topic %q is wanted for %s and for %s; give one of them another name", w.Name, first.Role, w.Role)
 			}
-			if first.Class != "" && w.Class != "" && !first.same(&w) {
+			if first.says() && w.says() && !first.same(&w) {
 				return nil, fmt.Errorf("topic %q: pipeline %s has it with %s, pipeline %s with %s; a topic has one class: write topic_classes once, in a file that all read",
 					w.Name, strings.Join(first.Pipelines, ", "), first.form(), strings.Join(w.Pipelines, ", "), w.form())
 			}
 			both := append(first.Pipelines, w.Pipelines...)
-			if first.Class == "" {
+			if first.Class == "" || first.Legacy {
 				first = w
 			}
 			slices.Sort(both)

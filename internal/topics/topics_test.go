@@ -63,6 +63,10 @@ func TestCompare(t *testing.T) {
 		{"more partitions, no multiple", func(w *Want, h *Have) { h.Partitions = 11 }, "partitions: 11 → 12 [--accept-repartitioning] MOVES KEYS: 92 %", ""},
 		{"fewer partitions", func(w *Want, h *Have) { h.Partitions = 24 }, "", "partitions is 24, not 12: Kafka takes no partition away; write partitions: 24 in class assessment_result"},
 		{"replicas", func(w *Want, h *Have) { h.Replicas = 1 }, "", "replication_factor is 1, not 3: moving replicas"},
+		{"an old name is left as it is", func(w *Want, h *Have) {
+			w.Legacy, h.Partitions, h.Replicas, h.Config["cleanup.policy"] = true, 3, 1, "delete"
+		}, "", ""},
+		{"an old name is made like the new one", func(w *Want, h *Have) { w.Legacy, *h = true, Have{} }, "create with 12 partitions, replication factor 3, cleanup.policy=compact,delete", ""},
 		{"no word about replicas", func(w *Want, h *Have) { w.Replicas, h.Replicas = 0, 1 }, "", ""},
 		{"no class", func(w *Want, h *Have) { w.Class, w.Config, w.Replicas, h.Partitions = "", nil, 0, 1 }, "", ""},
 		{"no such setting", set("retention.msec", "1"), "", "retention.msec is unknown to the brokers, not 1: they have no topic setting of that name"},
@@ -201,6 +205,7 @@ func TestDrifts(t *testing.T) {
 		{"limit below the relay's", func(_ *Want, h *Have) { h.Config["max.message.bytes"] = "999999" },
 			[]string{"mild: its max.message.bytes is 999999, below max_event_bytes (1000000): an event between the two cannot be published"}},
 		{"no class", func(w *Want, h *Have) { w.Class, w.Config, h.Partitions = "", nil, 1 }, nil},
+		{"an old name", func(w *Want, h *Have) { w.Legacy, h.Partitions, h.Config["cleanup.policy"] = true, 1, "delete" }, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -145,6 +145,7 @@ func (n *lane) byHand() {
 	n.Helper()
 	n.alter(n.phase(), "retention.ms", "3600000", "segment.bytes", "20000000", "max.message.bytes", "500000")
 	n.alter(n.published(), "cleanup.policy", "compact")
+	n.alter(n.old(), "cleanup.policy", "delete", "retention.ms", "1800000") // left as it is: its name is on the way out
 	p := n.plan(5)
 	if p.Changes() != 2 || !slices.Equal(p.Needs(), []topics.Flag{topics.AcceptDataLoss}) {
 		n.Errorf("plan %+v", p)
@@ -165,14 +166,15 @@ func (n *lane) byHand() {
 	says := `it has cleanup.policy compact, class assessment_result says compact,delete`
 	n.refused(`topic "`+n.published()+`": `+says, "next: cdc-relay topics plan shows what would change", "topics: {on_drift: warn}")
 	n.run("doctor").exits(3).says("fail  topic "+n.published()+" "+says, "warn  topic "+n.phase()+" its max.message.bytes is 500000, below max_event_bytes (1000000)")
-	n.rewrite(func(c *rig.Config) { c.Environment, c.Extra = "development", c.Extra+"topics: {on_drift: warn}\n" }) // registers the schemas
+	strict := n.conf.Extra
+	warn, err := rig.Example("docs/topics.md", "drift")
+	n.check(err)
+	n.rewrite(func(c *rig.Config) { c.Environment, c.Extra = "development", strict+warn }) // registers the schemas
 	r := n.start()
 	n.logged(r, says, time.Minute)
 	n.logged(r, "topic not changed, because that would do harm", time.Minute)
 	n.stopped(r, 0)
-	n.rewrite(func(c *rig.Config) {
-		c.Environment, c.Extra = "production", strings.Replace(c.Extra, "topics: {on_drift: warn}\n", "", 1)
-	})
+	n.rewrite(func(c *rig.Config) { c.Environment, c.Extra = "production", strict })
 	if got := n.cluster(n.published())[n.published()].Config["cleanup.policy"]; got != "compact" {
 		n.Errorf("a start changed cleanup.policy to %s", got)
 	}
