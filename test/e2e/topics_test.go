@@ -40,22 +40,22 @@ func (n *lane) old() string       { return n.name + ".assessment.results.v1" }
 func (n *lane) phase() string     { return n.name + ".spellcheck.phase.completed.v1" }
 
 // cluster asks the broker about topics.
-func (n *lane) cluster(names ...string) map[string]kafka.Topic {
-	n.Helper()
-	s, err := kafka.NewSettings(map[string]string{"bootstrap.servers": n.kafka.Bootstrap()})
-	n.check(err)
+func (l *lab) cluster(names ...string) map[string]kafka.Topic {
+	l.Helper()
+	s, err := kafka.NewSettings(map[string]string{"bootstrap.servers": l.kafka.Bootstrap()})
+	l.check(err)
 	c, err := kafka.Open(s, slog.New(slog.DiscardHandler))
-	n.check(err)
+	l.check(err)
 	defer c.Close()
-	all, err := c.Topics(n.ctx(time.Minute), names...)
-	n.check(err)
+	all, err := c.Topics(l.ctx(time.Minute), names...)
+	l.check(err)
 	return all
 }
 
 // alter sets settings of a topic by hand (name, value, …) and waits until the
 // broker says so: it answers before it has learnt it from the controller.
-func (n *lane) alter(topic string, pairs ...string) {
-	n.Helper()
+func (l *lab) alter(topic string, pairs ...string) {
+	l.Helper()
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	res := kmsg.NewIncrementalAlterConfigsRequestResource()
 	res.ResourceType, res.ResourceName = kmsg.ConfigResourceTypeTopic, topic
@@ -65,13 +65,13 @@ func (n *lane) alter(topic string, pairs ...string) {
 		res.Configs = append(res.Configs, c)
 	}
 	req.Resources = append(req.Resources, res)
-	resp, err := req.RequestWith(n.ctx(time.Minute), n.kgo())
-	n.check(err)
+	resp, err := req.RequestWith(l.ctx(time.Minute), l.kgo())
+	l.check(err)
 	for _, r := range resp.Resources {
-		n.check(kerr.ErrorForCode(r.ErrorCode))
+		l.check(kerr.ErrorForCode(r.ErrorCode))
 	}
-	n.until("the settings of "+topic+" are "+strings.Join(pairs, " "), func() bool {
-		got := n.cluster(topic)[topic].Config
+	l.until("the settings of "+topic+" are "+strings.Join(pairs, " "), func() bool {
+		got := l.cluster(topic)[topic].Config
 		for i := 0; i < len(pairs); i += 2 {
 			if got[pairs[i]] != pairs[i+1] {
 				return false
