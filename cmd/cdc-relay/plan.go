@@ -44,7 +44,7 @@ are changes, 3 a start would be refused whatever is changed.`,
 func looked(o *fleet.Outlook) error {
 	if n := len(o.Blocked); n > 0 {
 		return event.Refusef("mend what is in the way, as it says there; cdc-relay doctor shows everything that was looked at",
-			"a start would be refused, whatever is changed: %s", o.Blocked[0].What)
+			"a start would be refused, or fail, whatever is changed: %s", o.Blocked[0].What)
 	}
 	if err := planned(&o.Topics); err != nil && len(o.Topics.Unknown()) > 0 {
 		return err
@@ -66,9 +66,11 @@ func outlook(o *fleet.Outlook) string {
 		}
 		fmt.Fprintf(&b, "  + %s %s\n", s.Kind, s.Name)
 	}
-	b.WriteString("topics\n")
-	for line := range strings.Lines(o.Topics.Text()) {
-		b.WriteString("  " + line)
+	if len(o.Topics.Topics) > 0 { // else Kafka could not be asked
+		b.WriteString("topics\n")
+		for line := range strings.Lines(o.Topics.Text()) {
+			b.WriteString("  " + line)
+		}
 	}
 	if len(o.Blocked) > 0 {
 		b.WriteString("in the way\n")

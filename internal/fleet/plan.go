@@ -62,9 +62,6 @@ func (f *Fleet) Plan(ctx context.Context) (Outlook, error) {
 	facts.Drift = nil // the topics' own plan has the changes that mend it
 	// What a start may make in some environment is a step, not in the way.
 	o.block(doctor.Kafka(facts, true))
-	if f.ids != nil {
-		o.schemas(f.registryFacts(ctx))
-	}
 	need := needed(servers)
 	for _, p := range f.Config.Pipelines() {
 		s, known := saved[p.Name]
@@ -78,6 +75,9 @@ func (f *Fleet) Plan(ctx context.Context) (Outlook, error) {
 		if known {
 			o.first(p, servers[p.Name].facts, s)
 		}
+	}
+	if f.ids != nil {
+		o.schemas(f.registryFacts(ctx))
 	}
 	if facts.Err != nil {
 		return o, nil

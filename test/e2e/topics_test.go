@@ -391,5 +391,9 @@ func TestPlanIsEverythingAStartMakes(t *testing.T) {
 	}
 
 	n.exec("drop publication cdc_relay")
-	n.run("plan").exits(3).says("in the way\n  ! "+pipeline, "publication", "cdc-relay: a start would be refused, whatever is changed")
+	n.run("plan").exits(3).says("in the way\n  ! "+pipeline, "publication", "cdc-relay: a start would be refused, or fail, whatever is changed")
+	n.rewrite(func(c *rig.Config) { c.Bootstrap = "127.0.0.1:1" })
+	if c := n.run("plan").exits(3).says("! kafka, connection: the brokers at 127.0.0.1:1 cannot be asked"); strings.Contains(c.out, "\ntopics\n") {
+		t.Errorf("nobody knows about topics: %s", c)
+	}
 }
