@@ -100,7 +100,7 @@ func (f *Fleet) Run(ctx context.Context, names []string, again *replay.Request) 
 	failed := make([]error, len(chosen))
 	for i, p := range chosen {
 		u := f.unit(p)
-		live := u.pipeline(role{})
+		live := u.pipeline(role{relay: true})
 		running.Go(func() {
 			if err := u.run(ctx, live, again); err != nil {
 				u.log.Error("the pipeline cannot go on", "err", err)

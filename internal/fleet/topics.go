@@ -160,7 +160,10 @@ func (f *Fleet) unnamed(ctx context.Context, client *kafka.Client, wants []topic
 
 // judge is what a start does about topics that are not as their class says:
 // refuse, or warn.
-func (u *unit) judge() func(map[string]kafka.Topic) ([]kafka.Concern, error) {
+func (u *unit) judge(r role) func(map[string]kafka.Topic) ([]kafka.Concern, error) {
+	if !r.publishes() {
+		return nil
+	}
 	wants, refuse, limit := u.wanted(), u.Config.Topics.Refuses(), int(u.Config.MaxEventBytes)
 	return func(all map[string]kafka.Topic) (concerns []kafka.Concern, err error) {
 		var bad []string

@@ -44,18 +44,18 @@ func (t *Topic) never(setting, is, want, why string) {
 }
 
 func (t *Topic) partitions(h Have) {
-	is, want := strconv.Itoa(h.Partitions), strconv.Itoa(t.Want.Partitions)
+	is, want := strconv.Itoa(h.Partitions), strconv.Itoa(t.Partitions)
 	switch {
-	case !t.says() || h.Partitions == t.Want.Partitions:
+	case !t.says() || h.Partitions == t.Partitions:
 	case t.Role == Checkpoint:
 		t.never("partitions", is, want, "a checkpoint is looked for in its key's partition; any number is fine as long as it never changes")
-	case h.Partitions > t.Want.Partitions:
+	case h.Partitions > t.Partitions:
 		t.never("partitions", is, want, "Kafka takes no partition away; write partitions: "+is+" in "+t.whose()+", or publish to a new topic (the next vN)")
 	default:
 		t.Changes = append(t.Changes, Change{Kind: Partitions, From: is, To: want, Needs: AcceptRepartitioning,
 			Risk: fmt.Sprintf("MOVES KEYS: %d %% of the keys go to another partition from then on, and what they have published stays where it is: "+
 				"a consumer may read a key's new events before its old ones, and state kept per partition no longer meets its keys",
-				moved(h.Partitions, t.Want.Partitions))})
+				moved(h.Partitions, t.Partitions))})
 	}
 }
 
@@ -79,8 +79,8 @@ func (t *Topic) replicas(h Have) {
 }
 
 func (t *Topic) configs(h Have) {
-	for _, key := range slices.Sorted(maps.Keys(t.Want.Config)) {
-		want := t.Want.Config[key]
+	for _, key := range slices.Sorted(maps.Keys(t.Config)) {
+		want := t.Config[key]
 		is, known := h.Config[key]
 		switch {
 		case !known:

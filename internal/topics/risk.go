@@ -60,7 +60,7 @@ func (t *Topic) policyRisk(h Have, is, want []string) (string, Flag) {
 // deletes reports whether old records are deleted once a setting is changed:
 // with the class's policy, and with that of now, if its change may be held back.
 func (t *Topic) deletes(h Have) bool {
-	is, want := list(h.Config["cleanup.policy"]), list(t.Want.Config["cleanup.policy"])
+	is, want := list(h.Config["cleanup.policy"]), list(t.Config["cleanup.policy"])
 	if len(want) == 0 {
 		want = is
 	}
@@ -70,7 +70,7 @@ func (t *Topic) deletes(h Have) bool {
 
 // retention is how long records will be kept.
 func (t *Topic) retention(h Have) string {
-	ms, ok := t.Want.Config["retention.ms"]
+	ms, ok := t.Config["retention.ms"]
 	if !ok {
 		ms = h.Config["retention.ms"]
 	}
