@@ -69,6 +69,9 @@ func (a *app) configValidate() *cobra.Command {
 				fmt.Fprintf(a.out, "pipeline %s: database %s, table %s, slot %s, publication %s, %d event types\n",
 					p.Name, p.Database, p.Table, p.Slot, p.Publication, len(p.Contract.Rules()))
 			}
+			for _, m := range f.Misnamed() {
+				fmt.Fprintln(a.out, "warning:", m)
+			}
 			fmt.Fprintln(a.out, "the configuration is valid; cdc-relay doctor checks what it points at")
 			return nil
 		},

@@ -30,6 +30,7 @@ func TestExitCodeIsTheWorst(t *testing.T) {
 		{fmt.Errorf("pipeline a: %w", fenced), 4},
 		{errors.Join(fmt.Errorf("a: %w", poisoned), fmt.Errorf("b: %w", refused)), 3},
 		{errors.Join(fmt.Errorf("a: %w", fenced), fmt.Errorf("b: %w", refused)), 4},
+		{&fleet.ChangesError{N: 2}, 5},
 		{fmt.Errorf("run: %w", errors.Join(errors.New("x"), refused)), 3},
 	} {
 		if got := exitCode(c.err); got != c.want {
@@ -48,6 +49,11 @@ func TestUsage(t *testing.T) {
 		{"", 0, "Available Commands"},
 		{"slots", 0, "recreate"},
 		{"bogus", 2, `unknown command "bogus"`},
+		{"topics", 0, "plan"},
+		{"topics plan surplus", 2, "next: cdc-relay topics plan --help"},
+		{"topics apply --accept-everything", 2, "unknown flag"},
+		{"plan --bogus", 2, "next: cdc-relay plan --help"},
+		{"-c /nowhere.yaml plan", 2, "/nowhere.yaml"},
 		{"slots bogus", 2, `unknown command "bogus" for "cdc-relay slots"`},
 		{"run --bogus", 2, "next: cdc-relay run --help"},
 		{"run surplus", 2, "next: cdc-relay run --help"},

@@ -95,10 +95,16 @@ type Database struct {
 	DeadLetterTopic string `yaml:"dead_letter_topic"`
 }
 
-// Topics are the defaults of topics the relay creates.
+// Topics are the defaults of topics the relay creates, and how it takes one that
+// differs from its class.
 type Topics struct {
 	ReplicationFactor int `yaml:"replication_factor"` // 0: the broker's default
+	// OnDrift says what a start does about a topic that is not as its class says.
+	OnDrift string `yaml:"on_drift"` // refuse | warn
 }
+
+// Refuses reports whether a topic that is not as its class says is refused.
+func (t Topics) Refuses() bool { return t.OnDrift != "warn" }
 
 // Registry is the Confluent-compatible schema registry.
 type Registry struct {
@@ -177,6 +183,7 @@ func defaults() *Config {
 		Postgres:        Postgres{Publication: "cdc_relay", Failover: true, SenderTimeout: 10 * time.Second},
 		Mapping:         transform.Mapping{Preset: contract.PresetNative},
 		CheckpointTopic: "cdc-relay.checkpoints",
+		Topics:          Topics{OnDrift: "refuse"},
 		Registry:        Registry{Timeout: 10 * time.Second},
 		Schemas:         "schemas/avro",
 		Batch:           Batch{Events: 2000, Bytes: 8 << 20},

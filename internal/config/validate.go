@@ -141,6 +141,7 @@ func (v *validator) kafka() {
 	if err := contract.CheckTopic(c.CheckpointTopic); err != nil {
 		v.fail("checkpoint_topic", "write a topic name, such as cdc-relay.checkpoints", "%q: %v", c.CheckpointTopic, err)
 	}
+	v.oneOf("topics.on_drift", c.Topics.OnDrift, "refuse", "warn")
 	if rf := c.Topics.ReplicationFactor; rf < 0 || rf > 32767 {
 		v.fail("topics.replication_factor", "write a number of brokers, such as 3, or delete the line for the broker's default", "%d is out of range", rf)
 	}

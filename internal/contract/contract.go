@@ -53,13 +53,15 @@ const MaxTopicLength = 249
 // Contract is the checked meaning of all files. It never changes; it is safe
 // for concurrent use.
 type Contract struct {
-	unknown Unknown
-	onError OnError
-	rules   []*Rule
-	byType  map[string]*Rule
-	def     *Rule
-	key     []KeySource
-	classes map[string]TopicClass
+	unknown  Unknown
+	onError  OnError
+	rules    []*Rule
+	byType   map[string]*Rule
+	def      *Rule
+	key      []KeySource
+	classes  map[string]TopicClass
+	prefix   string   // of topic names; "" none is prescribed
+	misnamed []string // names that break the naming rule, under level: warn
 }
 
 // Rule is what an event type is. Forms[0] is the event itself, the others its
@@ -81,6 +83,7 @@ type Form struct {
 	TopicClass string      // empty: none
 	Preset     string      // of headers; empty: that of the mapping
 	HeadersOff bool        // only the row's own headers; Add is not sent either
+	Legacy     bool        // the topic's class is how it is created; an existing one is left as it is
 	Add        []HeaderAdd // by name
 }
 
@@ -131,6 +134,9 @@ type Topic struct {
 	Name  string
 	Class string // empty: none
 	Types []string
+	// Legacy: only second forms that are marked so go there, and none has a class
+	// of its own. An existing topic is left as it is.
+	Legacy bool
 }
 
 // Topics are all topics the contract names, by name.
@@ -143,9 +149,10 @@ func (c *Contract) Topics() []Topic {
 			}
 			t := found[f.Topic]
 			if t == nil {
-				t = &Topic{Name: f.Topic}
+				t = &Topic{Name: f.Topic, Legacy: true}
 				found[f.Topic] = t
 			}
+			t.Legacy = t.Legacy && f.Legacy
 			if t.Class == "" {
 				t.Class = f.TopicClass
 			}

@@ -25,6 +25,7 @@ type File struct {
 	Defaults     Defaults              `yaml:"defaults"`
 	Events       []Event               `yaml:"events"`
 	TopicClasses map[string]TopicClass `yaml:"topic_classes"`
+	Naming       Naming                `yaml:"naming"`
 }
 
 // Defaults hold for every event of every file that does not say otherwise, and
@@ -56,6 +57,10 @@ type Event struct {
 // Also is a second form of an event, produced in the same transaction. What is
 // empty is taken from the event.
 type Also struct {
+	// Legacy: the topic keeps its name, which may break the naming rule, and its
+	// settings (unless TopicClass is written here), until its last consumer has
+	// moved and the form is deleted.
+	Legacy     bool     `yaml:"legacy"`
 	Topic      string   `yaml:"topic"`
 	Key        []string `yaml:"key"`
 	Schema     string   `yaml:"schema"`

@@ -17,6 +17,7 @@ func New(files ...File) (*Contract, error) {
 	for i := range files {
 		m.collect(&files[i])
 	}
+	m.namingRule()
 	m.defaults()
 	for i := range files {
 		for j := range files[i].Events {
@@ -60,6 +61,7 @@ type merger struct {
 	said    map[string]said // defaults and unknown_event, by path
 	classAt map[string]said // topic classes, by name
 	base    Form            // the defaults
+	naming  naming
 }
 
 func (m *merger) bad(at place, format string, args ...any) {
@@ -71,6 +73,7 @@ func (m *merger) bad(at place, format string, args ...any) {
 func (m *merger) collect(f *File) {
 	d := &f.Defaults
 	m.say(f, "unknown_event", f.Unknown)
+	m.collectNaming(f)
 	m.say(f, "defaults.topic", d.Topic)
 	m.say(f, "defaults.key", strings.Join(d.Key, "\x00"))
 	m.say(f, "defaults.schema", d.Schema)
@@ -128,6 +131,7 @@ func (m *merger) defaults() {
 	}
 	if v, at, ok := get("defaults.topic"); ok {
 		m.base.Topic = m.topic(at, v)
+		m.named(at, v, "", ofDefaults)
 	}
 	if v, at, ok := get("defaults.key"); ok {
 		m.c.key = m.key(at, strings.Split(v, "\x00"))
@@ -195,7 +199,8 @@ func (m *merger) event(f *File, j int) {
 		m.c.rules = append(m.c.rules, rule)
 	}
 	main := m.base
-	m.form(&main, at, Also{e.Topic, e.Key, e.Schema, e.Encoding, e.TopicClass, e.Headers})
+	m.form(&main, at, Also{Topic: e.Topic, Key: e.Key, Schema: e.Schema, Encoding: e.Encoding, TopicClass: e.TopicClass, Headers: e.Headers})
+	m.named(at.sub("topic"), e.Topic, e.Type, ofEvent)
 	rule.Forms = append(rule.Forms, main)
 	for k, a := range e.Also {
 		at := at.sub(fmt.Sprintf("also[%d]", k))
@@ -208,7 +213,11 @@ func (m *merger) event(f *File, j int) {
 			}
 		}
 		form := main
+		form.Legacy = a.Legacy && a.TopicClass == ""
 		m.form(&form, at, a)
+		if !a.Legacy {
+			m.named(at.sub("topic"), a.Topic, e.Type, ofAlso)
+		}
 		rule.Forms = append(rule.Forms, form)
 	}
 }

@@ -233,6 +233,15 @@ var findingCases = []struct {
 		f.Checkpoint.Config = nil
 		return Kafka(f, false)
 	}},
+	{"kafka topics that are not as their class says", Fail, func() []Finding {
+		f := kafkaSound()
+		f.Topics = append(f.Topics, KafkaTopic{Name: "small", Exists: true, Partitions: 1, Replicas: 3})
+		f.Drift = []TopicDrift{
+			{Topic: "essays.scored.v1", What: "it has cleanup.policy compact, class scored says delete", Refused: true},
+			{Topic: "small", What: "its max.message.bytes is 1000, below max_event_bytes (1000000)"},
+		}
+		return Kafka(f, false)
+	}},
 	{"registry in order", OK, func() []Finding {
 		return Registry(RegistryFacts{URL: "http://registry:8081", Subjects: []RegistrySubject{{Subject: "a-value", Schema: "A", Version: 1, ID: 7}}}, false)
 	}},

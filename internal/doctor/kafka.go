@@ -33,8 +33,21 @@ type KafkaFacts struct {
 	Checkpoint  KafkaTopic
 	Topics      []KafkaTopic // those the contracts name
 	DeadLetters []DeadLetters
+	// Drift are the differences between a topic and its class that a start is
+	// judged by.
+	Drift []TopicDrift
 	// Unread says of which pipelines the checkpoint cannot be read, and why.
 	Unread []string
+}
+
+// DriftMended is what to do about a topic that is not as its class says.
+const DriftMended = "cdc-relay topics plan shows what would change, and what that does to consumers; then cdc-relay topics apply, " +
+	"or correct the class in the contract; to run meanwhile: topics: {on_drift: warn}"
+
+// TopicDrift is one difference; Refused says that a start would refuse it.
+type TopicDrift struct {
+	Topic, What string
+	Refused     bool
 }
 
 // checkpointPartitions is how many partitions the checkpoint topic is created
@@ -54,12 +67,31 @@ func Kafka(f KafkaFacts, mayCreate bool) []Finding {
 	}
 	out = append(out, checkpointTopic(f.Checkpoint, mayCreate, f.Brokers)...)
 	for _, t := range f.Topics {
-		out = append(out, oneTopic(t, mayCreate, f.Brokers, "write", "describe")...)
+		out = append(out, drifted(oneTopic(t, mayCreate, f.Brokers, "write", "describe"), t.Name, f.Drift)...)
 	}
 	for _, d := range f.DeadLetters {
 		out = append(out, deadLetters(d, mayCreate, f.Brokers)...)
 	}
 	return scoped("kafka", out)
+}
+
+// drifted adds what differs from the topic's class.
+func drifted(findings []Finding, topic string, drift []TopicDrift) []Finding {
+	var out []Finding
+	for _, d := range drift {
+		if d.Topic != topic {
+			continue
+		}
+		level, do := Warn, "cdc-relay topics plan"
+		if d.Refused {
+			level, do = Fail, DriftMended
+		}
+		out = append(out, Finding{Level: level, Check: "topic " + topic, What: d.What, Do: do})
+	}
+	if len(out) > 0 && findings[0].Level == OK {
+		return out
+	}
+	return append(findings, out...)
 }
 
 func checkpointTopic(t KafkaTopic, mayCreate bool, brokers int) []Finding {

@@ -9,16 +9,18 @@ import (
 	"github.com/cdc-relay/cdc-relay/internal/kafka"
 	"github.com/cdc-relay/cdc-relay/internal/relay"
 	"github.com/cdc-relay/cdc-relay/internal/sink"
+	"github.com/cdc-relay/cdc-relay/internal/topics"
 	"github.com/cdc-relay/cdc-relay/internal/transform"
 )
 
-// deadLetterSpecs is the dead letter topic of the pipeline, if any event may go
+// wantedLetters is the dead letter topic of the pipeline, if any event may go
 // there.
-func (u *unit) deadLetterSpecs() []kafka.NewTopic {
+func (u *unit) wantedLetters() []topics.Want {
 	if !u.cfg.Contract.DeadLetters() {
 		return nil
 	}
-	return []kafka.NewTopic{kafka.DeadLetterSpec(u.cfg.DeadLetterTopic, u.replicas(0))}
+	s := kafka.DeadLetterSpec(u.cfg.DeadLetterTopic, u.replicas(0))
+	return []topics.Want{{Name: s.Name, Role: topics.Letters, Partitions: s.Partitions, Replicas: s.Replicas, Config: s.Config, Pipelines: []string{u.cfg.Name}}}
 }
 
 // deadLetters are those of a transformer that publishes. It has them although no

@@ -11,6 +11,7 @@ import (
 	"github.com/cdc-relay/cdc-relay/internal/kafka"
 	"github.com/cdc-relay/cdc-relay/internal/registry"
 	"github.com/cdc-relay/cdc-relay/internal/replication"
+	"github.com/cdc-relay/cdc-relay/internal/topics"
 )
 
 // Doctor asks Postgres, Kafka and the registry for everything a start depends
@@ -24,15 +25,16 @@ func (f *Fleet) Doctor(ctx context.Context) []doctor.Finding {
 	for _, p := range f.Config.Pipelines() {
 		servers[p.Name] = f.ask(ctx, p)
 	}
+	mayCreate := f.Config.Environment.MayCreate()
 	facts, saved := f.kafkaFacts(ctx)
-	findings := doctor.Kafka(facts, f.Config.Environment.MayCreate())
+	findings := doctor.Kafka(facts, mayCreate)
 	if f.ids != nil {
-		findings = append(findings, doctor.Registry(f.registryFacts(ctx), f.Config.Environment.MayCreate())...)
+		findings = append(findings, doctor.Registry(f.registryFacts(ctx), mayCreate)...)
 	}
 	need := needed(servers)
 	for _, p := range f.Config.Pipelines() {
 		s, known := saved[p.Name]
-		findings = append(findings, f.postgres(ctx, p, servers[p.Name], s, !known, need)...)
+		findings = append(findings, f.postgres(ctx, p, servers[p.Name], s, !known, mayCreate, need)...)
 	}
 	return findings
 }
@@ -74,7 +76,7 @@ func needed(servers map[string]server) capacity {
 	return need
 }
 
-func (f *Fleet) postgres(ctx context.Context, p config.Pipeline, s server, saved event.Saved, unknown bool, need capacity) []doctor.Finding {
+func (f *Fleet) postgres(ctx context.Context, p config.Pipeline, s server, saved event.Saved, unknown, mayCreate bool, need capacity) []doctor.Finding {
 	var standbys event.Failover
 	err := s.err
 	if err == nil {
@@ -92,7 +94,7 @@ func (f *Fleet) postgres(ctx context.Context, p config.Pipeline, s server, saved
 		Saved: saved, SavedUnknown: unknown, NewSlots: n.slots, NewSenders: n.senders,
 		SynchronousStandbyNames: h.SynchronousStandbyNames, ApplicationName: u.source().ApplicationName,
 		Failover:  standbys,
-		MayCreate: f.Config.Environment.MayCreate(),
+		MayCreate: mayCreate,
 	})
 }
 
@@ -120,22 +122,23 @@ func (f *Fleet) kafkaFacts(ctx context.Context) (doctor.KafkaFacts, map[string]e
 	for _, p := range f.Config.Pipelines() {
 		names = append(names, f.unit(p).topicNames()...)
 	}
-	topics, err := client.Topics(ctx, names...)
+	all, err := client.Topics(ctx, names...)
 	if err != nil {
 		facts.Err = err
 		return facts, saved
 	}
-	facts.Checkpoint = doctor.KafkaTopic(topics[f.Config.CheckpointTopic])
+	facts.Checkpoint = doctor.KafkaTopic(all[f.Config.CheckpointTopic])
 	told := map[string]bool{f.Config.CheckpointTopic: true}
 	for _, n := range names {
 		if !told[n] {
-			facts.Topics = append(facts.Topics, doctor.KafkaTopic(topics[n]))
+			facts.Topics = append(facts.Topics, doctor.KafkaTopic(all[n]))
 			told[n] = true
 		}
 	}
 	if facts.DeadLetters, facts.Err = f.deadLetterFacts(ctx, client); facts.Err != nil {
 		return facts, saved
 	}
+	facts.Drift = f.drift(all)
 	if !facts.Checkpoint.Exists {
 		for _, p := range f.Config.Pipelines() {
 			saved[p.Name] = event.Saved{} // no topic, no checkpoint
@@ -150,6 +153,27 @@ func (f *Fleet) kafkaFacts(ctx context.Context) (doctor.KafkaFacts, map[string]e
 		}
 	}
 	return facts, saved
+}
+
+// drift is what a start would find in the topics as they are, or, where it may
+// change them, as it would leave them.
+func (f *Fleet) drift(all map[string]kafka.Topic) (out []doctor.TopicDrift) {
+	seen := map[topics.Drift]bool{}
+	for _, p := range f.Config.Pipelines() {
+		for _, w := range f.unit(p).wanted() {
+			h := has(all[w.Name])
+			if f.Config.Environment.MayCreate() {
+				h = topics.Mended(w, h)
+			}
+			for _, d := range topics.Drifts(w, h, int(f.Config.MaxEventBytes)) {
+				if !seen[d] {
+					seen[d] = true
+					out = append(out, doctor.TopicDrift{Topic: d.Topic, What: d.What, Refused: d.Grave && f.Config.Topics.Refuses()})
+				}
+			}
+		}
+	}
+	return out
 }
 
 // registryFacts asks for the id of each schema on its own, so that one missing

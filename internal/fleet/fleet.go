@@ -92,12 +92,15 @@ func (f *Fleet) Run(ctx context.Context, names []string, again *replay.Request) 
 	if again != nil && len(chosen) > 1 {
 		return &UsageError{"an LSN belongs to one server's log: say with --pipeline which pipeline is to be replayed"}
 	}
+	for _, m := range f.Misnamed() {
+		f.Log.Warn("a topic's name breaks the naming rule", "topic", m)
+	}
 	var running, observing sync.WaitGroup
 	observed, stop := context.WithCancel(ctx)
 	failed := make([]error, len(chosen))
 	for i, p := range chosen {
 		u := f.unit(p)
-		live := u.pipeline(role{})
+		live := u.pipeline(role{relay: true})
 		running.Go(func() {
 			if err := u.run(ctx, live, again); err != nil {
 				u.log.Error("the pipeline cannot go on", "err", err)

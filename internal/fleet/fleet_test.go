@@ -83,11 +83,11 @@ func TestTopicsAreMadeAsTheirClassSays(t *testing.T) {
 	t.Parallel()
 	f := example(t, "minimal")
 	p, _ := f.one("")
-	specs := f.unit(p).topicSpecs()
+	specs := f.unit(p).wanted()
 	if len(specs) != 1 || specs[0].Partitions != 12 || specs[0].Config["cleanup.policy"] != "compact,delete" || specs[0].Config["retention.ms"] != "604800000" {
 		t.Errorf("specs %+v", specs)
 	}
-	if s := f.checkpointSpec(); s.Partitions != 25 || s.Config["cleanup.policy"] != "compact" {
+	if s := f.wantedCheckpoint(); s.Partitions != 25 || s.Config["cleanup.policy"] != "compact" {
 		t.Errorf("checkpoint topic %+v", s)
 	}
 }

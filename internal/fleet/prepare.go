@@ -9,7 +9,6 @@ import (
 
 	"github.com/cdc-relay/cdc-relay/internal/contract"
 	"github.com/cdc-relay/cdc-relay/internal/event"
-	"github.com/cdc-relay/cdc-relay/internal/kafka"
 	"github.com/cdc-relay/cdc-relay/internal/registry"
 	"github.com/cdc-relay/cdc-relay/internal/relay"
 	"github.com/cdc-relay/cdc-relay/internal/transform"
@@ -31,7 +30,7 @@ func (u *unit) ready(ctx context.Context, src relay.Source) (system string, err 
 		if err := u.migrate(ctx); err != nil {
 			return err
 		}
-		return u.createTopics(ctx)
+		return u.prepareTopics(ctx)
 	})
 	return system, err
 }
@@ -72,58 +71,6 @@ func (u *unit) migrate(ctx context.Context) error {
 		return fmt.Errorf("migrate database %s: %w", u.cfg.Database, err)
 	}
 	return nil
-}
-
-func (u *unit) createTopics(ctx context.Context) error {
-	client, err := kafka.Open(u.settings, u.log)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	specs := append(u.topicSpecs(), u.checkpointSpec())
-	created, err := client.CreateTopics(ctx, append(specs, u.deadLetterSpecs()...)...)
-	for _, t := range created {
-		u.log.Info("topic created", "topic", t)
-	}
-	return err
-}
-
-func (f *Fleet) checkpointSpec() kafka.NewTopic {
-	return kafka.CheckpointSpec(f.Config.CheckpointTopic, f.replicas(0))
-}
-
-// replicas is what a topic is created with: its own number, else the
-// configured one, else (0) the brokers' default.
-func (f *Fleet) replicas(own int) int {
-	if own > 0 {
-		return own
-	}
-	return max(f.Config.Topics.ReplicationFactor, 0)
-}
-
-// topicSpecs are the topics the pipeline's contract names, as they would be
-// created.
-func (u *unit) topicSpecs() []kafka.NewTopic {
-	var specs []kafka.NewTopic
-	for _, t := range u.cfg.Contract.Topics() {
-		spec := kafka.NewTopic{Name: t.Name, Partitions: defaultPartitions, Replicas: u.replicas(0)}
-		if class, ok := u.cfg.Contract.Class(t.Class); ok {
-			spec.Partitions, spec.Replicas, spec.Config = class.Partitions, u.replicas(class.ReplicationFactor), class.Config
-		}
-		specs = append(specs, spec)
-	}
-	return specs
-}
-
-// defaultPartitions is for a topic without a class.
-const defaultPartitions = 12
-
-func (u *unit) topicNames() []string {
-	var names []string
-	for _, t := range u.cfg.Contract.Topics() {
-		names = append(names, t.Name)
-	}
-	return names
 }
 
 // schemaIDs are the schemas of a contract with their ids in the registry, by

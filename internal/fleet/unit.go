@@ -79,12 +79,18 @@ func (u *unit) observe(ctx context.Context, m *relay.Metrics) {
 	}
 }
 
-// role is what a pipeline is made for: to relay (the zero role), to replay a
-// range, or to take the place of a foreign checkpoint.
+// role is what a pipeline is made for: to publish (relay, or replay a range), or
+// for a one-shot command that moves its checkpoint (the zero role), if need be
+// to the place of a foreign one.
 type role struct {
+	relay   bool
 	plan    *replay.Plan
 	foreign bool
 }
+
+// publishes: only then do the settings of the topics matter. A command that
+// mends a slot is not held up by a retention.
+func (r role) publishes() bool { return r.relay || r.plan != nil }
 
 // pipeline makes a pipeline of the unit. The one of a replay reads the same
 // stream from a temporary copy of an anchor, under a checkpoint key and
@@ -105,7 +111,7 @@ func (u *unit) pipeline(r role) *relay.Pipeline {
 	guard := doctor.Guard{Pipeline: u.cfg.Name, Slot: opts.Slot, Publication: opts.Publication, Options: opts.Fingerprint(), Replay: span != nil}
 	snk := sink.New(sink.Options{
 		Name: c.Name, Pipeline: name, Settings: u.settings, CheckpointTopic: c.CheckpointTopic, AcceptCluster: r.foreign,
-		Topics: u.topicNames(), RelayVersion: u.Version, Logger: log, Registerer: reg,
+		Topics: u.topicNames(), Judge: u.judge(r), RelayVersion: u.Version, Logger: log, Registerer: reg,
 		DeadLetters: u.cfg.DeadLetterTopic, LettersNeeded: u.cfg.Contract.DeadLetters(),
 	})
 	return &relay.Pipeline{

@@ -10,7 +10,6 @@ import (
 	"github.com/cdc-relay/cdc-relay/internal/config"
 	"github.com/cdc-relay/cdc-relay/internal/contract"
 	"github.com/cdc-relay/cdc-relay/internal/event"
-	"github.com/cdc-relay/cdc-relay/internal/kafka"
 	"github.com/cdc-relay/cdc-relay/internal/relay"
 	"github.com/cdc-relay/cdc-relay/internal/replay"
 	"github.com/cdc-relay/cdc-relay/internal/replication"
@@ -250,25 +249,4 @@ func (f *Fleet) CheckSchemas() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// ApplyTopics creates the topics that do not exist, the checkpoint topic among
-// them, and returns the names of those it created. It changes none.
-func (f *Fleet) ApplyTopics(ctx context.Context) (created []string, specs []kafka.NewTopic, err error) {
-	specs = []kafka.NewTopic{f.checkpointSpec()}
-	for _, p := range f.Config.Pipelines() {
-		u := f.unit(p)
-		for _, s := range append(u.topicSpecs(), u.deadLetterSpecs()...) {
-			if !slices.ContainsFunc(specs, func(t kafka.NewTopic) bool { return t.Name == s.Name }) {
-				specs = append(specs, s)
-			}
-		}
-	}
-	client, err := kafka.Open(f.settings, f.Log)
-	if err != nil {
-		return nil, specs, err
-	}
-	defer client.Close()
-	created, err = client.CreateTopics(ctx, specs...)
-	return created, specs, err
 }

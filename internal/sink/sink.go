@@ -34,6 +34,10 @@ type Options struct {
 	// LettersNeeded it need not exist.
 	DeadLetters   string
 	LettersNeeded bool
+	// Judge is asked about Topics, as the cluster has them, after they were found
+	// usable: what it is concerned about is said at the fence, its error ends the
+	// look. Nil: no judgement.
+	Judge func(map[string]kafka.Topic) ([]kafka.Concern, error)
 	// RelayVersion is written in every checkpoint.
 	RelayVersion string
 	// AcceptCluster lets a checkpoint of another Kafka cluster pass; for the

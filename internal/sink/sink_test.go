@@ -371,4 +371,12 @@ func TestTopicsAreCheckedBeforeAnythingIsTouched(t *testing.T) {
 	plain := k.Topic(t, 5, nil)
 	_, err = b.sink("p", func(o *Options) { o.CheckpointTopic = plain }).Look(t.Context())
 	wantVerdict(t, err, event.Refuse, "exactly compact", plain)
+	judged := b.sink("p", func(o *Options) {
+		o.Topics = []string{plain}
+		o.Judge = func(all map[string]kafka.Topic) ([]kafka.Concern, error) {
+			return nil, event.Refusef("mend it", "%d topics, %s has %d partitions", len(all), plain, all[plain].Partitions)
+		}
+	})
+	_, err = judged.Look(t.Context())
+	wantVerdict(t, err, event.Refuse, "1 topics, "+plain+" has 5 partitions", "next: mend it")
 }

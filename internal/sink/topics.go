@@ -48,6 +48,13 @@ func (s *Sink) learn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.opt.Judge != nil {
+		more, err = s.opt.Judge(all)
+		s.concerns = append(s.concerns, more...)
+		if err != nil {
+			return err
+		}
+	}
 	s.partition = kafka.Partition([]byte(s.key), cp.Partitions)
 	s.topics = make(map[string]*kafka.Topic, len(all))
 	for name, t := range all {

@@ -85,18 +85,7 @@ func TestTopicLimitLoweredWhileRunning(t *testing.T) {
 // limit sets max.message.bytes of a topic.
 func (l *lab) limit(topic, bytes string) {
 	l.Helper()
-	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
-	res := kmsg.NewIncrementalAlterConfigsRequestResource()
-	res.ResourceType, res.ResourceName = kmsg.ConfigResourceTypeTopic, topic
-	c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
-	c.Name, c.Op, c.Value = "max.message.bytes", kmsg.IncrementalAlterConfigOpSet, &bytes
-	res.Configs = append(res.Configs, c)
-	req.Resources = append(req.Resources, res)
-	resp, err := req.RequestWith(l.ctx(time.Minute), l.kgo())
-	l.check(err)
-	for _, r := range resp.Resources {
-		l.check(kerr.ErrorForCode(r.ErrorCode))
-	}
+	l.alter(topic, "max.message.bytes", bytes)
 }
 
 // A stranger that uses the transactional ids of a pipeline fences it. Once is
