@@ -38,7 +38,7 @@ type service struct {
 // goService builds what the page shows, as it is.
 func goService(l *lab) service {
 	l.Helper()
-	source := l.example("go service", "main.go")
+	source := l.exampleFile("go service", "main.go")
 	out := filepath.Join(l.dir, "service")
 	cmd := exec.CommandContext(l.ctx(3*time.Minute), "go", "build", "-o", out, source)
 	cmd.Dir = rig.Root() // so that it finds this module
@@ -51,13 +51,13 @@ func goService(l *lab) service {
 func pythonService(l *lab) service {
 	l.Helper()
 	return service{
-		binary: stack.Python(l.T), args: []string{"-u", l.example("python service", "service.py")},
+		binary: stack.Python(l.T), args: []string{"-u", l.exampleFile("python service", "service.py")},
 		env: []string{"PYTHONPATH=" + filepath.Join(rig.Root(), "clients", "python")},
 	}
 }
 
-// example writes an example of the page into the lab's folder.
-func (l *lab) example(name, file string) string {
+// exampleFile writes an example of the page into the lab's folder.
+func (l *lab) exampleFile(name, file string) string {
 	l.Helper()
 	text, err := rig.Example("docs/consuming.md", name)
 	l.check(err)
