@@ -36,6 +36,9 @@ type Defaults struct {
 	Encoding   string   `yaml:"encoding"`
 	TopicClass string   `yaml:"topic_class"`
 	Headers    Headers  `yaml:"headers"`
+	// SubjectName names the registry's subjects: topic (the default), record or
+	// topic_record; see Naming.
+	SubjectName string `yaml:"subject_name"`
 }
 
 // Event is one event type as a file describes it. What is empty is taken from
@@ -49,6 +52,8 @@ type Event struct {
 	Also       []Also   `yaml:"also"`
 	TopicClass string   `yaml:"topic_class"`
 	Headers    Headers  `yaml:"headers"`
+
+	SubjectName string `yaml:"subject_name"`
 }
 
 // Also is a second form of an event, produced in the same transaction. What is
@@ -60,6 +65,8 @@ type Also struct {
 	Encoding   string   `yaml:"encoding"`
 	TopicClass string   `yaml:"topic_class"`
 	Headers    Headers  `yaml:"headers"`
+
+	SubjectName string `yaml:"subject_name"`
 }
 
 // Headers say which standard headers an event has. Enabled: false is the

@@ -77,6 +77,7 @@ func (m *merger) collect(f *File) {
 	m.say(f, "defaults.encoding", d.Encoding)
 	m.say(f, "defaults.topic_class", d.TopicClass)
 	m.say(f, "defaults.headers.preset", d.Headers.Preset)
+	m.say(f, "defaults.subject_name", d.SubjectName)
 	if d.Headers.Enabled != nil {
 		m.say(f, "defaults.headers.enabled", fmt.Sprint(*d.Headers.Enabled))
 	}
@@ -116,7 +117,7 @@ func show(value string) string { return strings.ReplaceAll(value, "\x00", ", ") 
 // defaults checks the merged defaults and makes the base of every form.
 func (m *merger) defaults() {
 	m.c.key = []KeySource{{Kind: KeyMessageKey}, {Kind: KeyAggregateID}}
-	m.base = Form{Encoding: Avro}
+	m.base = Form{Encoding: Avro, Naming: TopicName}
 	get := func(path string) (string, place, bool) {
 		s, ok := m.said[path]
 		return s.value, s.at, ok
@@ -139,6 +140,9 @@ func (m *merger) defaults() {
 	if v, at, ok := get("defaults.headers.preset"); ok {
 		m.base.Preset = m.preset(at, v)
 	}
+	if v, at, ok := get("defaults.subject_name"); ok {
+		m.base.Naming = m.naming(at, v)
+	}
 	if v, _, ok := get("defaults.headers.enabled"); ok {
 		m.base.HeadersOff = v == "false"
 	}
@@ -156,7 +160,7 @@ func (m *merger) unknownRule() {
 		return
 	}
 	m.c.def.At = at.at.at()
-	if m.c.unknown == UnknownDefault && f.Encoding == Avro && (f.Schema == "" || f.Topic == "") {
+	if m.c.unknown == UnknownDefault && f.Encoding == Avro && (f.Schema == "" || f.Topic == "" && f.Naming != RecordName) {
 		m.bad(at.at, `"default" publishes unknown events as avro, which needs a schema and a topic: `+
 			"write defaults.encoding: json (or bytes), or defaults.schema and defaults.topic")
 	}
@@ -188,7 +192,7 @@ func (m *merger) event(f *File, j int) {
 		m.c.rules = append(m.c.rules, rule)
 	}
 	main := m.base
-	m.form(&main, at, Also{e.Topic, e.Key, e.Schema, e.Encoding, e.TopicClass, e.Headers})
+	m.form(&main, at, Also{e.Topic, e.Key, e.Schema, e.Encoding, e.TopicClass, e.Headers, e.SubjectName})
 	rule.Forms = append(rule.Forms, main)
 	for k, a := range e.Also {
 		at := at.sub(fmt.Sprintf("also[%d]", k))
@@ -229,13 +233,16 @@ func (m *merger) form(f *Form, at place, a Also) {
 	if a.Headers.Enabled != nil {
 		f.HeadersOff = !*a.Headers.Enabled
 	}
+	if a.SubjectName != "" {
+		f.Naming = m.naming(at.sub("subject_name"), a.SubjectName)
+	}
 	if f.Encoding != Avro {
 		return
 	}
 	if f.Schema == "" {
 		m.bad(at.sub("schema"), "is empty, but the encoding is avro; write schema: NAME (the NAME of NAMEV1.avsc), or encoding: json")
 	}
-	if f.Topic == "" {
-		m.bad(at.sub("topic"), "is empty, but the encoding is avro, whose subject is <topic>-value; write topic: NAME")
+	if f.Topic == "" && f.Naming != RecordName {
+		m.bad(at.sub("topic"), "is empty, but the encoding is avro, whose subject is <topic>-value; write topic: NAME (or subject_name: record, if rows name the topic)")
 	}
 }
