@@ -23,12 +23,13 @@ import (
 // version is set by the linker.
 var version = "dev"
 
-// Exit codes. 5 (plan found changes) comes with `plan`.
+// Exit codes.
 const (
 	exitFailed  = 1
 	exitUsage   = 2 // or configuration
 	exitRefused = 3
 	exitFenced  = 4
+	exitChanges = 5 // a plan found changes
 )
 
 func main() {
@@ -62,6 +63,9 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[config.Problems](err); ok {
 		return exitUsage
 	}
+	if _, ok := errors.AsType[*fleet.DiffersError](err); ok {
+		return exitChanges
+	}
 	switch event.VerdictOf(err) {
 	case event.Refuse:
 		return exitRefused
@@ -89,7 +93,7 @@ Postgres, turns each into an Avro record of a registered schema and produces it
 exactly once in Kafka transactions.
 
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 refused by a
-guard, 4 fenced.`,
+guard, 4 fenced, 5 schemas diff found differences.`,
 		SilenceUsage: true, SilenceErrors: true, Version: version,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
@@ -106,7 +110,7 @@ guard, 4 fenced.`,
 		}
 		return nil
 	}
-	c.AddCommand(a.run(), a.config(), a.doctor(), a.migrate(), a.checkpoint(), a.slots(), a.topics(), a.audit(), a.repair(), a.version())
+	c.AddCommand(a.run(), a.config(), a.doctor(), a.migrate(), a.checkpoint(), a.slots(), a.topics(), a.schemas(), a.audit(), a.repair(), a.version())
 	strict(c)
 	return c
 }

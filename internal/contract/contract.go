@@ -62,7 +62,8 @@ type Form struct {
 	TopicClass string      // empty: none
 	Preset     string      // of headers; empty: that of the mapping
 	HeadersOff bool
-	Naming     Naming // of the registry's subject; Avro only
+
+	SubjectNaming SubjectNaming // of the registry's subject; Avro only
 }
 
 // Unknown is the policy for event types no file describes.

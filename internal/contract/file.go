@@ -37,7 +37,7 @@ type Defaults struct {
 	TopicClass string   `yaml:"topic_class"`
 	Headers    Headers  `yaml:"headers"`
 	// SubjectName names the registry's subjects: topic (the default), record or
-	// topic_record; see Naming.
+	// topic_record; see SubjectNaming.
 	SubjectName string `yaml:"subject_name"`
 }
 

@@ -117,7 +117,7 @@ func show(value string) string { return strings.ReplaceAll(value, "\x00", ", ") 
 // defaults checks the merged defaults and makes the base of every form.
 func (m *merger) defaults() {
 	m.c.key = []KeySource{{Kind: KeyMessageKey}, {Kind: KeyAggregateID}}
-	m.base = Form{Encoding: Avro, Naming: TopicName}
+	m.base = Form{Encoding: Avro, SubjectNaming: TopicName}
 	get := func(path string) (string, place, bool) {
 		s, ok := m.said[path]
 		return s.value, s.at, ok
@@ -141,7 +141,7 @@ func (m *merger) defaults() {
 		m.base.Preset = m.preset(at, v)
 	}
 	if v, at, ok := get("defaults.subject_name"); ok {
-		m.base.Naming = m.naming(at, v)
+		m.base.SubjectNaming = m.subjectNaming(at, v)
 	}
 	if v, _, ok := get("defaults.headers.enabled"); ok {
 		m.base.HeadersOff = v == "false"
@@ -160,7 +160,7 @@ func (m *merger) unknownRule() {
 		return
 	}
 	m.c.def.At = at.at.at()
-	if m.c.unknown == UnknownDefault && f.Encoding == Avro && (f.Schema == "" || f.Topic == "" && f.Naming != RecordName) {
+	if m.c.unknown == UnknownDefault && f.Encoding == Avro && (f.Schema == "" || f.Topic == "" && f.SubjectNaming != RecordName) {
 		m.bad(at.at, `"default" publishes unknown events as avro, which needs a schema and a topic: `+
 			"write defaults.encoding: json (or bytes), or defaults.schema and defaults.topic")
 	}
@@ -234,7 +234,7 @@ func (m *merger) form(f *Form, at place, a Also) {
 		f.HeadersOff = !*a.Headers.Enabled
 	}
 	if a.SubjectName != "" {
-		f.Naming = m.naming(at.sub("subject_name"), a.SubjectName)
+		f.SubjectNaming = m.subjectNaming(at.sub("subject_name"), a.SubjectName)
 	}
 	if f.Encoding != Avro {
 		return
@@ -242,7 +242,7 @@ func (m *merger) form(f *Form, at place, a Also) {
 	if f.Schema == "" {
 		m.bad(at.sub("schema"), "is empty, but the encoding is avro; write schema: NAME (the NAME of NAMEV1.avsc), or encoding: json")
 	}
-	if f.Topic == "" && f.Naming != RecordName {
+	if f.Topic == "" && f.SubjectNaming != RecordName {
 		m.bad(at.sub("topic"), "is empty, but the encoding is avro, whose subject is <topic>-value; write topic: NAME (or subject_name: record, if rows name the topic)")
 	}
 }

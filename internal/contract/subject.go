@@ -5,22 +5,22 @@ import (
 	"slices"
 )
 
-// Naming says how the registry's subject of a schema is called. The names are
+// SubjectNaming says how the registry's subject of a schema is called. The names are
 // those of Confluent's strategies TopicName, RecordName and TopicRecordName.
-type Naming string
+type SubjectNaming string
 
 // The naming strategies.
 const (
 	// TopicName is <topic>-value: one line of versions per topic, each
 	// compatible with those before it. Records of another name on the topic
 	// break it.
-	TopicName Naming = "topic"
+	TopicName SubjectNaming = "topic"
 	// RecordName is the record's full name: the topic may carry any mixture of
 	// records, and one record has the same versions on every topic.
-	RecordName Naming = "record"
+	RecordName SubjectNaming = "record"
 	// TopicRecordName is <topic>-<full name of the record>: a mixture, and
 	// versions per topic.
-	TopicRecordName Naming = "topic_record"
+	TopicRecordName SubjectNaming = "topic_record"
 )
 
 // Subject is what the registry needs one Avro schema for: every version of
@@ -28,7 +28,7 @@ const (
 type Subject struct {
 	Topic  string // empty: rows name it (RecordName only)
 	Schema string // without version
-	Naming Naming
+	Naming SubjectNaming
 }
 
 // Name is the subject's name for a record of the full name.
@@ -52,8 +52,8 @@ func (c *Contract) Subjects() []Subject {
 			if f.Encoding != Avro {
 				continue
 			}
-			s := Subject{Topic: f.Topic, Schema: f.Schema, Naming: f.Naming}
-			if f.Naming == RecordName {
+			s := Subject{Topic: f.Topic, Schema: f.Schema, Naming: f.SubjectNaming}
+			if f.SubjectNaming == RecordName {
 				s.Topic = ""
 			}
 			out = append(out, s)
@@ -65,13 +65,13 @@ func (c *Contract) Subjects() []Subject {
 	return slices.Compact(out)
 }
 
-func (m *merger) naming(at place, v string) Naming {
-	switch Naming(v) {
+func (m *merger) subjectNaming(at place, v string) SubjectNaming {
+	switch SubjectNaming(v) {
 	case TopicName, RecordName, TopicRecordName:
 	case "topic-record":
 		m.bad(at, "%q is written topic_record", v)
 	default:
 		m.bad(at, "%q names no subjects; write topic (<topic>-value), record (<full name>) or topic_record (<topic>-<full name>)", v)
 	}
-	return Naming(v)
+	return SubjectNaming(v)
 }

@@ -81,7 +81,7 @@ func (d *differ) pair(a, b *Type, path string) {
 		d.types(x, y, path)
 		return
 	}
-	if a.Kind != b.Kind || a.Kind == "union" && len(a.Branches) != len(b.Branches) || a.Logical != b.Logical ||
+	if a.Kind != b.Kind || a.Kind == "union" && unionOrder(a) != unionOrder(b) || a.Logical != b.Logical ||
 		a.Precision != b.Precision || a.Scale != b.Scale || a.Size != b.Size {
 		d.retyped(a, b, path)
 		return
@@ -201,4 +201,15 @@ func described(f *Field) string {
 		s += ", default " + *f.Default
 	}
 	return s
+}
+
+// SameName reports that two schemas define a record, enum or fixed of the same
+// full name.
+func SameName(a, b string) bool {
+	x, err := Parse(a)
+	if err != nil {
+		return false
+	}
+	y, err := Parse(b)
+	return err == nil && x.Name == y.Name
 }
