@@ -64,7 +64,7 @@ func TestLintRules(t *testing.T) {
 		{"name", order(`{"name":"x","doc":"d","type":{"type":"enum","name":"E","doc":"d","default":"A","symbols":["A","A"]}}`), "$.fields[1].type.symbols[1]", "A is given twice"},
 		{"unknown_type", and(order(`{"name":"x","doc":"d","type":"Lin"}`), "Line.avsc", line, "BV1.avsc", strings.Replace(order(sound)["OrderV1.avsc"], "OrderV1", "BV1", 1)), "$.fields[1].type", "there is no type shop.Lin"},
 		{"type_twice", and(order(`{"name":"x","doc":"d","type":`+line+`}`), "AV1.avsc",
-			strings.Replace(order(`{"name":"x","doc":"d","type":`+strings.Replace(line, "What.", "Who.", 1)+`}`)["OrderV1.avsc"], "OrderV1", "AV1", 1)), "$", "shop.Line is defined otherwise in AV1.avsc"},
+			strings.Replace(order(`{"name":"x","doc":"d","type":` + strings.Replace(line, "What.", "Who.", 1) + `}`)["OrderV1.avsc"], "OrderV1", "AV1", 1)), "$", "shop.Line is defined otherwise in AV1.avsc"},
 		{"cycle", and(order(`{"name":"x","doc":"d","type":"Line"}`), "Line.avsc", strings.Replace(line, `"string"`, `"OrderV1"`, 1)), "$", "Line.avsc, OrderV1.avsc, Line.avsc"},
 		{"constraint", order(`{"name":"x","doc":"d","type":"string","minimum":1}`), "$.fields[1].minimum", "minimum makes no sense for string"},
 		{"constraint", order(`{"name":"x","doc":"d","type":["null","int"],"default":null,"pattern":"^a$"}`), "$.fields[1].pattern", "any of null, int"},
