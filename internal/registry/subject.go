@@ -22,18 +22,43 @@ type Stored struct {
 // Level is the compatibility rule that holds for a subject, its own or the
 // registry's: BACKWARD, FULL_TRANSITIVE, NONE, …
 func (c *Client) Level(ctx context.Context, subject string) (string, error) {
+	own, err := c.levelAt(ctx, "/config/"+url.PathEscape(subject)+"?defaultToGlobal=true", subject)
+	if err == nil && own != none {
+		return own, nil
+	}
+	if err != nil && err.Reason != Missing {
+		return "", err.fault()
+	}
+	all, globally := c.levelAt(ctx, "/config", subject)
+	if globally != nil {
+		return "", globally.fault()
+	}
+	// Apicurio says NONE of a subject without a rule of its own, where the global
+	// one holds, and takes NONE for "no rule of its own". What it does tells: a rule
+	// in force refuses a schema that is compatible with nothing, or fails on it (422).
+	if err == nil && all != none {
+		takes, e := c.takes(ctx, subject, "latest", odd, nil)
+		switch {
+		case e == nil && takes:
+			return none, nil
+		case e != nil && e.Reason != Invalid && e.Reason != Missing:
+			return "", e.fault()
+		}
+	}
+	return all, nil
+}
+
+const none = "NONE"
+
+// odd can follow no schema, and no schema can follow it.
+const odd = `{"type":"fixed","name":"CdcRelayAsksForTheCompatibilityLevel","size":1}`
+
+func (c *Client) levelAt(ctx context.Context, path, subject string) (string, *Error) {
 	var answer struct {
 		Level string `json:"compatibilityLevel"`
 	}
-	w := Want{Subject: subject}
-	err := c.ask(ctx, w, http.MethodGet, "/config/"+url.PathEscape(subject)+"?defaultToGlobal=true", nil, &answer)
-	if err != nil && err.Reason == Missing {
-		err = c.ask(ctx, w, http.MethodGet, "/config", nil, &answer)
-	}
-	if err != nil {
-		return "", err.fault()
-	}
-	return answer.Level, nil
+	err := c.ask(ctx, Want{Subject: subject}, http.MethodGet, path, nil, &answer)
+	return answer.Level, err
 }
 
 // Versions are all versions of a subject, the oldest first; none: there is no
@@ -131,16 +156,27 @@ func (c *Client) fetch(ctx context.Context, lib *library, subject string, versio
 // Compatible asks the registry whether w may follow one version of its subject,
 // and why not.
 func (c *Client) Compatible(ctx context.Context, w Want, version int) (ok bool, why string, err error) {
+	var last []byte
+	ok, e := c.takes(ctx, w.Subject, strconv.Itoa(version), w.Self(), &last)
+	if e != nil {
+		e.Schema = w.Label()
+		return false, "", e.fault()
+	}
+	return ok, c.redact(reasons(last)), nil
+}
+
+// takes asks whether a text may follow a version; last, if given, is the answer.
+func (c *Client) takes(ctx context.Context, subject, version, text string, last *[]byte) (bool, *Error) {
 	var answer struct {
 		OK bool `json:"is_compatible"`
 	}
-	body := map[string]string{"schema": w.Self(), "schemaType": "AVRO"}
-	path := "/compatibility/subjects/" + url.PathEscape(w.Subject) + "/versions/" + strconv.Itoa(version)
-	last, e := c.asked(ctx, w, http.MethodPost, path, body, &answer)
-	if e != nil {
-		return false, "", e.fault()
+	body := map[string]string{"schema": text, "schemaType": "AVRO"}
+	path := "/compatibility/subjects/" + url.PathEscape(subject) + "/versions/" + version
+	raw, err := c.asked(ctx, Want{Subject: subject}, http.MethodPost, path, body, &answer)
+	if last != nil {
+		*last = raw
 	}
-	return answer.OK, c.redact(reasons(last)), nil
+	return answer.OK, err
 }
 
 func (c *Client) ask(ctx context.Context, w Want, method, path string, body, into any) *Error {

@@ -225,3 +225,33 @@ func TestVersionsAreRegisteredInOrder(t *testing.T) {
 		}
 	}
 }
+
+// Whether NONE is the subject's own word or nobody's, what the registry does tells.
+func TestLevel(t *testing.T) {
+	t.Parallel()
+	const (
+		none     = `200 {"compatibilityLevel":"NONE"}`
+		backward = `200 {"compatibilityLevel":"BACKWARD"}`
+		missing  = `404 {"error_code":40401,"message":"no subject"}`
+	)
+	for name, c := range map[string]struct {
+		answers []string
+		want    string
+	}{
+		"its own":              {[]string{backward}, "BACKWARD"},
+		"no subject":           {[]string{missing, backward}, "BACKWARD"},
+		"none everywhere":      {[]string{none, none}, "NONE"},
+		"none on purpose":      {[]string{none, backward, `200 {"is_compatible":true}`}, "NONE"},
+		"no rule of its own":   {[]string{none, backward, `200 {"is_compatible":false}`}, "BACKWARD"},
+		"it cannot compare":    {[]string{none, backward, `422 {"error_code":42201,"message":"invalid Avro schema"}`}, "BACKWARD"},
+		"nothing to compare":   {[]string{none, backward, missing}, "BACKWARD"},
+		"it says no more then": {[]string{none, backward, `401 {}`}, ""},
+		"nor at all":           {[]string{`403 {}`}, ""},
+	} {
+		_, url := serve(t, c.answers...)
+		got, err := client(t, registry.Options{URL: url, Retries: -1}).Level(t.Context(), "t-value")
+		if got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%s: %q, %v; want %q", name, got, err, c.want)
+		}
+	}
+}
