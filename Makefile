@@ -75,9 +75,10 @@ takeover: ## how long a standby takes to take over, N=5 times each; writes build
 model: ## the protocol in every reachable state of small worlds, and what leaving a clause out breaks; writes build/model.json
 	go run ./docs/model -o build/model.json
 
-generate: ## golden files: stories, messages, expected texts
+generate: ## golden files: stories, messages, expected texts; docs/events.md
 	go test ./internal/relay -run TestStories -rewrite
 	go test ./internal/config ./internal/doctor -update
+	go run ./cmd/cdc-relay -c examples/cluster/cdc-relay.yaml schemas docs > docs/events.md.new && mv docs/events.md.new docs/events.md
 
 verify: ## formatting, go.mod and generated files are up to date
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "run gofmt on:"; gofmt -l $$(git ls-files '*.go'); exit 1; }

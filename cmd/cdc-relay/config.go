@@ -11,6 +11,7 @@ import (
 	"github.com/cdc-relay/cdc-relay/internal/config"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 	"github.com/cdc-relay/cdc-relay/internal/fleet"
+	"github.com/cdc-relay/cdc-relay/internal/schema"
 )
 
 func (a *app) config() *cobra.Command {
@@ -71,6 +72,13 @@ func (a *app) configValidate() *cobra.Command {
 			}
 			for _, m := range f.Misnamed() {
 				fmt.Fprintln(a.out, "warning:", m)
+			}
+			conflicts, err := f.SchemaConflicts(schema.Backward)
+			if err != nil {
+				return &fleet.UsageError{What: err.Error()}
+			}
+			for _, c := range conflicts {
+				fmt.Fprintln(a.out, "warning:", c)
 			}
 			fmt.Fprintln(a.out, "the configuration is valid; cdc-relay doctor checks what it points at")
 			return nil

@@ -66,6 +66,9 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[*fleet.ChangesError](err); ok {
 		return exitChanges
 	}
+	if _, ok := errors.AsType[*fleet.DiffersError](err); ok {
+		return exitChanges
+	}
 	switch event.VerdictOf(err) {
 	case event.Refuse:
 		return exitRefused
@@ -93,7 +96,7 @@ Postgres, turns each into an Avro record of a registered schema and produces it
 exactly once in Kafka transactions.
 
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 refused by a
-guard, 4 fenced, 5 a plan found changes.`,
+guard, 4 fenced, 5 a plan or a comparison found changes.`,
 		SilenceUsage: true, SilenceErrors: true, Version: version,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
@@ -110,7 +113,7 @@ guard, 4 fenced, 5 a plan found changes.`,
 		}
 		return nil
 	}
-	c.AddCommand(a.run(), a.config(), a.doctor(), a.migrate(), a.checkpoint(), a.slots(), a.topics(), a.plan(), a.audit(), a.repair(), a.dlq(), a.tail(), a.version())
+	c.AddCommand(a.run(), a.config(), a.doctor(), a.migrate(), a.checkpoint(), a.slots(), a.topics(), a.schemas(), a.plan(), a.audit(), a.repair(), a.dlq(), a.tail(), a.version())
 	strict(c)
 	return c
 }

@@ -32,6 +32,7 @@ func TestExitCodeIsTheWorst(t *testing.T) {
 		{errors.Join(fmt.Errorf("a: %w", fenced), fmt.Errorf("b: %w", refused)), 4},
 		{&fleet.ChangesError{N: 2}, 5},
 		{fmt.Errorf("run: %w", errors.Join(errors.New("x"), refused)), 3},
+		{&fleet.DiffersError{N: 1, Of: 2}, 5},
 	} {
 		if got := exitCode(c.err); got != c.want {
 			t.Errorf("exitCode(%v) = %d, want %d", c.err, got, c.want)
@@ -77,6 +78,19 @@ func TestUsage(t *testing.T) {
 		{"-o json version", 0, `"version"`},
 		{"-c /nowhere.yaml run", 2, "/nowhere.yaml"},
 		{"config init", 0, "bootstrap.servers"},
+		{"schemas", 0, "register"},
+		{"schemas bogus", 2, `unknown command "bogus" for "cdc-relay schemas"`},
+		{"schemas lint --rules", 0, "nullable_default"},
+		{"schemas lint --rules -o json", 0, `"rule": "json"`},
+		{"schemas lint /nowhere", 2, "schema folder /nowhere: no such file"},
+		{"schemas lint --rule field_doc /nowhere", 2, "is no severity; write off, warn or error"},
+		{"schemas lint --rule json=off /nowhere", 2, "always an error"},
+		{"schemas lint ../../schemas/avro", 0, "0 errors, "},
+		{"schemas lint ../../schemas/avro --rule unused=error", 1, "EventEnvelope.avsc: error $ (unused)"},
+		{"-c /nowhere.yaml schemas lint", 2, "/nowhere.yaml"},
+		{"-c ../../examples/minimal/cdc-relay.yaml schemas check --offline --level sideways", 2, "is no compatibility level"},
+		{"-c ../../examples/minimal/cdc-relay.yaml schemas check --offline", 0, "at the level BACKWARD"},
+		{"-c /nowhere.yaml schemas register", 2, "/nowhere.yaml"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			t.Parallel()

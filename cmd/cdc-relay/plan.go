@@ -72,6 +72,9 @@ func outlook(o *fleet.Outlook) string {
 			b.WriteString("  " + line)
 		}
 	}
+	for _, c := range o.Conflicts {
+		fmt.Fprintf(&b, "warning: %s\n", c)
+	}
 	if len(o.Blocked) > 0 {
 		b.WriteString("in the way\n")
 	}

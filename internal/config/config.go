@@ -49,7 +49,9 @@ type Config struct {
 
 	Registry Registry `yaml:"registry"`
 	Schemas  string   `yaml:"schemas"` // folder of *.avsc
-	Events   []string `yaml:"events"`  // contract files
+	// Lint are severities of rules of `schemas lint`: off, warn or error.
+	Lint   map[string]string `yaml:"lint"`
+	Events []string          `yaml:"events"` // contract files
 
 	Batch          Batch          `yaml:"batch"`
 	Memory         Size           `yaml:"memory"`          // of all batches of the process
@@ -114,7 +116,17 @@ type Registry struct {
 	Token    string        `yaml:"token" config:"secret"` // bearer
 	TLS      TLS           `yaml:"tls"`
 	Timeout  time.Duration `yaml:"timeout"` // of one request
+	// References says what becomes of the types that sibling files define: inline
+	// (in each schema that names them) or register (a subject of their own, to
+	// which schemas refer).
+	References string `yaml:"references"`
 }
+
+// The values of Registry.References.
+const (
+	ReferencesInline   = "inline"
+	ReferencesRegister = "register"
+)
 
 // TLS names PEM files.
 type TLS struct {
@@ -184,7 +196,7 @@ func defaults() *Config {
 		Mapping:         transform.Mapping{Preset: contract.PresetNative},
 		CheckpointTopic: "cdc-relay.checkpoints",
 		Topics:          Topics{OnDrift: "refuse"},
-		Registry:        Registry{Timeout: 10 * time.Second},
+		Registry:        Registry{Timeout: 10 * time.Second, References: ReferencesInline},
 		Schemas:         "schemas/avro",
 		Batch:           Batch{Events: 2000, Bytes: 8 << 20},
 		Memory:          256 << 20,

@@ -73,6 +73,7 @@ func (v *validator) all() {
 	v.kafka()
 	v.registry()
 	v.deadLetters()
+	v.lint()
 	v.between("postgres.sender_timeout", c.Postgres.SenderTimeout, time.Second, time.Hour)
 	v.between("idle_checkpoint.interval", c.IdleCheckpoint.Interval, 100*time.Millisecond, time.Hour)
 	v.size("idle_checkpoint.bytes", c.IdleCheckpoint.Bytes, 1<<20, 1<<40)
@@ -174,6 +175,7 @@ func (v *validator) registry() {
 		}
 	}
 	v.between("registry.timeout", r.Timeout, 100*time.Millisecond, 5*time.Minute)
+	v.oneOf("registry.references", r.References, ReferencesInline, ReferencesRegister)
 }
 
 // shown is the value at path as people may see it.

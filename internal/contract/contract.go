@@ -4,7 +4,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // Encoding is what the value of a record is.
@@ -85,6 +84,8 @@ type Form struct {
 	HeadersOff bool        // only the row's own headers; Add is not sent either
 	Legacy     bool        // the topic's class is how it is created; an existing one is left as it is
 	Add        []HeaderAdd // by name
+
+	SubjectNaming SubjectNaming // of the registry's subject; Avro only
 }
 
 // HeaderAdd is a header that a form has besides the standard ones. One that the
@@ -166,34 +167,6 @@ func (c *Contract) Topics() []Topic {
 		out = append(out, *found[name])
 	}
 	return out
-}
-
-// Subject is a subject of the schema registry and the schema name whose
-// versions belong to it.
-type Subject struct {
-	Name   string // <topic>-value
-	Topic  string
-	Schema string
-}
-
-// Subjects are all pairs of subject and schema the Avro forms need, by subject
-// and then by schema.
-func (c *Contract) Subjects() []Subject {
-	var out []Subject
-	for _, r := range c.all() {
-		for _, f := range r.Forms {
-			if f.Encoding == Avro {
-				out = append(out, Subject{Name: f.Topic + "-value", Topic: f.Topic, Schema: f.Schema})
-			}
-		}
-	}
-	slices.SortFunc(out, func(a, b Subject) int {
-		if d := strings.Compare(a.Name, b.Name); d != 0 {
-			return d
-		}
-		return strings.Compare(a.Schema, b.Schema)
-	})
-	return slices.Compact(out)
 }
 
 // all are the rules that can come to pass: the default rule only if unknown

@@ -51,7 +51,7 @@ func TestNewAppliesDefaults(t *testing.T) {
 	if _, ok := c.Lookup([]byte("nobody")); ok {
 		t.Error("an unknown type was found")
 	}
-	if got := c.Subjects(); len(got) != 1 || got[0] != (Subject{"huleedu.assessment.result.published.v1-value", "huleedu.assessment.result.published.v1", "AssessmentResultEvent"}) {
+	if got := c.Subjects(); len(got) != 1 || got[0] != (Subject{"huleedu.assessment.result.published.v1", "AssessmentResultEvent", TopicName}) {
 		t.Errorf("subjects %v", got)
 	}
 	if got := c.Topics(); len(got) != 3 || got[0].Class != "result" || got[2].Name != "other.v1" || got[2].Types[0] != "plain" {

@@ -38,6 +38,9 @@ type Defaults struct {
 	TopicClass string   `yaml:"topic_class"`
 	Headers    Headers  `yaml:"headers"`
 	OnError    string   `yaml:"on_error"` // stop | dead_letter | dead_letter_and_hold_key
+	// SubjectName names the registry's subjects: topic (the default), record or
+	// topic_record; see SubjectNaming.
+	SubjectName string `yaml:"subject_name"`
 }
 
 // Event is one event type as a file describes it. What is empty is taken from
@@ -52,6 +55,8 @@ type Event struct {
 	TopicClass string   `yaml:"topic_class"`
 	Headers    Headers  `yaml:"headers"`
 	OnError    string   `yaml:"on_error"`
+
+	SubjectName string `yaml:"subject_name"`
 }
 
 // Also is a second form of an event, produced in the same transaction. What is
@@ -67,6 +72,8 @@ type Also struct {
 	Encoding   string   `yaml:"encoding"`
 	TopicClass string   `yaml:"topic_class"`
 	Headers    Headers  `yaml:"headers"`
+
+	SubjectName string `yaml:"subject_name"`
 }
 
 // Headers say which standard headers an event has. Enabled: false is the

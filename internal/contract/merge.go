@@ -81,6 +81,7 @@ func (m *merger) collect(f *File) {
 	m.say(f, "defaults.topic_class", d.TopicClass)
 	m.say(f, "defaults.headers.preset", d.Headers.Preset)
 	m.say(f, "defaults.on_error", d.OnError)
+	m.say(f, "defaults.subject_name", d.SubjectName)
 	if d.Headers.Enabled != nil {
 		m.say(f, "defaults.headers.enabled", fmt.Sprint(*d.Headers.Enabled))
 	}
@@ -121,7 +122,7 @@ func show(value string) string { return strings.ReplaceAll(value, "\x00", ", ") 
 // defaults checks the merged defaults and makes the base of every form.
 func (m *merger) defaults() {
 	m.c.key = []KeySource{{Kind: KeyMessageKey}, {Kind: KeyAggregateID}}
-	m.base = Form{Encoding: Avro}
+	m.base = Form{Encoding: Avro, SubjectNaming: TopicName}
 	get := func(path string) (string, place, bool) {
 		s, ok := m.said[path]
 		return s.value, s.at, ok
@@ -145,6 +146,9 @@ func (m *merger) defaults() {
 	if v, at, ok := get("defaults.headers.preset"); ok {
 		m.base.Preset = m.preset(at, v)
 	}
+	if v, at, ok := get("defaults.subject_name"); ok {
+		m.base.SubjectNaming = m.subjectNaming(at, v)
+	}
 	if v, _, ok := get("defaults.headers.enabled"); ok {
 		m.base.HeadersOff = v == "false"
 	}
@@ -166,7 +170,7 @@ func (m *merger) unknownRule() {
 		return
 	}
 	m.c.def.At = at.at.at()
-	if m.c.unknown == UnknownDefault && f.Encoding == Avro && (f.Schema == "" || f.Topic == "") {
+	if m.c.unknown == UnknownDefault && f.Encoding == Avro && (f.Schema == "" || f.Topic == "" && f.SubjectNaming != RecordName) {
 		m.bad(at.at, `"default" publishes unknown events as avro, which needs a schema and a topic: `+
 			"write defaults.encoding: json (or bytes), or defaults.schema and defaults.topic")
 	}
@@ -199,7 +203,7 @@ func (m *merger) event(f *File, j int) {
 		m.c.rules = append(m.c.rules, rule)
 	}
 	main := m.base
-	m.form(&main, at, Also{Topic: e.Topic, Key: e.Key, Schema: e.Schema, Encoding: e.Encoding, TopicClass: e.TopicClass, Headers: e.Headers})
+	m.form(&main, at, Also{Topic: e.Topic, Key: e.Key, Schema: e.Schema, Encoding: e.Encoding, TopicClass: e.TopicClass, Headers: e.Headers, SubjectName: e.SubjectName})
 	m.named(at.sub("topic"), e.Topic, e.Type, ofEvent)
 	rule.Forms = append(rule.Forms, main)
 	for k, a := range e.Also {
@@ -246,13 +250,16 @@ func (m *merger) form(f *Form, at place, a Also) {
 		f.HeadersOff = !*a.Headers.Enabled
 	}
 	m.addTo(f, at.sub("headers.add"), a.Headers.Add)
+	if a.SubjectName != "" {
+		f.SubjectNaming = m.subjectNaming(at.sub("subject_name"), a.SubjectName)
+	}
 	if f.Encoding != Avro {
 		return
 	}
 	if f.Schema == "" {
 		m.bad(at.sub("schema"), "is empty, but the encoding is avro; write schema: NAME (the NAME of NAMEV1.avsc), or encoding: json")
 	}
-	if f.Topic == "" {
-		m.bad(at.sub("topic"), "is empty, but the encoding is avro, whose subject is <topic>-value; write topic: NAME")
+	if f.Topic == "" && f.SubjectNaming != RecordName {
+		m.bad(at.sub("topic"), "is empty, but the encoding is avro, whose subject is <topic>-value; write topic: NAME (or subject_name: record, if rows name the topic)")
 	}
 }

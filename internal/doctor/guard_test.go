@@ -243,7 +243,7 @@ var verdicts = map[event.Verdict]string{event.Restart: "again", event.Standby: "
 
 var (
 	command  = regexp.MustCompile(`cdc-relay ([a-z]+(?: [a-z]+)?)`)
-	commands = regexp.MustCompile(`^(run|config (init|validate|show)|migrate|checkpoint (show|rebase|rename)|audit|repair|slots (list|anchor|adopt|recreate)|topics (plan|apply)|doctor|version)\b`)
+	commands = regexp.MustCompile(`^(run|config (init|validate|show)|migrate|checkpoint (show|rebase|rename)|audit|repair|slots (list|anchor|adopt|recreate)|topics (plan|apply)|plan|schemas (register|check)|dlq (list|show|redrive|discard)|doctor|version)\b`)
 )
 
 // checkMessage: a refusal has a next step, every message names its pipeline,

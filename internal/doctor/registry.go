@@ -11,9 +11,9 @@ type RegistryFacts struct {
 
 // RegistrySubject is one schema the contracts need.
 type RegistrySubject struct {
-	Subject string // <topic>-value
+	Subject string
 	Schema  string
-	Version int   // of the relay's own numbering: the N of NameVN.avsc
+	Version int   // of the relay's own numbering: the N of NameVN.avsc; 0: a type without one, which others refer to
 	ID      int   // 0: not registered
 	Err     error // it cannot be registered: incompatible, or refused
 }
@@ -28,15 +28,18 @@ func Registry(f RegistryFacts, mayRegister bool) []Finding {
 	out := []Finding{{Level: OK, Check: "connection", What: f.URL}}
 	for _, s := range f.Subjects {
 		name := "subject " + s.Subject
-		schema := fmt.Sprintf("%sV%d", s.Schema, s.Version)
+		schema := s.Schema
+		if s.Version > 0 {
+			schema = fmt.Sprintf("%sV%d", s.Schema, s.Version)
+		}
 		switch {
 		case s.Err != nil:
-			out = append(out, Finding{Fail, "", name, fmt.Sprintf("%s: %v", schema, s.Err), "make the schema compatible with the versions the registry has, or add a new version of it"})
+			out = append(out, Finding{Fail, "", name, fmt.Sprintf("%s: %v", schema, s.Err), "cdc-relay schemas check names every field and what mends it"})
 		case s.ID == 0 && mayRegister:
 			out = append(out, Finding{Level: OK, Check: name, What: schema + " is not registered yet; cdc-relay run registers it at start in this environment"})
 		case s.ID == 0:
 			out = append(out, Finding{Fail, "", name, schema + " is not registered",
-				"register it: a relay with environment: development does so at start, or POST /subjects/" + s.Subject + "/versions"})
+				"cdc-relay schemas register; a relay with environment: development does so at start"})
 		default:
 			out = append(out, Finding{Level: OK, Check: name, What: fmt.Sprintf("%s has id %d", schema, s.ID)})
 		}

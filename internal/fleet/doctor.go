@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/cdc-relay/cdc-relay/internal/config"
 	"github.com/cdc-relay/cdc-relay/internal/doctor"
@@ -180,34 +179,27 @@ func (f *Fleet) drift(all map[string]kafka.Topic) (out []doctor.TopicDrift) {
 // does not hide the others.
 func (f *Fleet) registryFacts(ctx context.Context) doctor.RegistryFacts {
 	facts := doctor.RegistryFacts{URL: f.ids.URL()}
-	seen := map[string]bool{}
+	var all []registry.Want
 	for _, p := range f.Config.Pipelines() {
 		wants, err := f.unit(p).wants()
 		if err != nil {
 			facts.Subjects = append(facts.Subjects, doctor.RegistrySubject{Subject: p.Name, Err: err})
 			continue
 		}
-		for _, w := range wants {
-			key := fmt.Sprintf("%s %s %d", w.Subject, w.Name, w.Version)
-			if seen[key] {
-				continue
-			}
-			seen[key] = true
-			s := doctor.RegistrySubject{Subject: w.Subject, Schema: w.Name, Version: w.Version}
-			ids, err := f.ids.Resolve(ctx, []registry.Want{w}, false)
-			e, _ := errors.AsType[*registry.Error](err)
-			switch {
-			case err == nil:
-				s.ID = ids[0]
-			case e != nil && e.Reason == registry.Missing:
-			case e != nil && e.Retryable():
-				facts.Err, facts.Subjects = err, nil
-				return facts
-			default:
-				s.Err = err
-			}
-			facts.Subjects = append(facts.Subjects, s)
+		all = append(all, wants...)
+	}
+	all = registry.Distinct(all)
+	states, err := f.ids.States(ctx, all, false)
+	if err != nil {
+		facts.Err, facts.Subjects = err, nil
+		return facts
+	}
+	for i, w := range all {
+		s := doctor.RegistrySubject{Subject: w.Subject, Schema: w.Name, Version: w.Version, ID: states[i].ID}
+		if e := states[i].Err; e != nil && e.Reason != registry.Missing {
+			s.Err = e
 		}
+		facts.Subjects = append(facts.Subjects, s)
 	}
 	return facts
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/cdc-relay/cdc-relay/internal/contract"
 	"github.com/cdc-relay/cdc-relay/internal/doctor"
 	"github.com/cdc-relay/cdc-relay/internal/event"
+	"github.com/cdc-relay/cdc-relay/internal/schema"
 	"github.com/cdc-relay/cdc-relay/internal/topics"
 	"github.com/cdc-relay/cdc-relay/migrations"
 )
@@ -44,7 +45,10 @@ type Outlook struct {
 	Steps   []Step           `json:"steps"`
 	Topics  topics.Plan      `json:"topics"`
 	Blocked []doctor.Finding `json:"blocked"` // what no step mends: a start would be refused
-	atStart bool             // the environment lets a start make what does no harm
+	// Conflicts are schemas that no registry takes under one subject at its usual
+	// level.
+	Conflicts []schema.Conflict `json:"conflicts,omitempty"`
+	atStart   bool              // the environment lets a start make what does no harm
 }
 
 // Changes counts what is to be made.
@@ -79,10 +83,13 @@ func (f *Fleet) Plan(ctx context.Context) (Outlook, error) {
 	if f.ids != nil {
 		o.schemas(f.registryFacts(ctx))
 	}
+	var err error
+	if o.Conflicts, err = f.SchemaConflicts(schema.Backward); err != nil {
+		return o, err
+	}
 	if facts.Err != nil {
 		return o, nil
 	}
-	var err error
 	o.Topics, err = f.PlanTopics(ctx)
 	return o, err
 }

@@ -81,7 +81,7 @@ func (k schemaIDs) add(w registry.Want, id int) {
 	if k[w.Name] == nil {
 		k[w.Name] = map[int]transform.Schema{}
 	}
-	k[w.Name][w.Version] = transform.Schema{ID: id, Text: w.Schema}
+	k[w.Name][w.Version] = transform.Schema{ID: id, Text: w.Self()}
 }
 
 // transformer resolves the schema ids and compiles the contract with them.
@@ -116,23 +116,6 @@ func (u *unit) compile(known schemaIDs, system, replayID string) transform.Optio
 		o.Versions = u.schemas.Versions
 	}
 	return o
-}
-
-// wants are the schemas the contract names.
-func (u *unit) wants() ([]registry.Want, error) {
-	var wants []registry.Want
-	for _, s := range u.cfg.Contract.Subjects() {
-		versions := u.schemas.Versions(s.Schema)
-		if len(versions) == 0 {
-			return nil, &event.Fault{Verdict: event.Refuse, What: fmt.Sprintf("topic %s", s.Topic), Err: u.schemas.Missing(s.Schema, 1),
-				Do: "add the file to " + u.Config.Schemas + ", or mend `schema` in the contract"}
-		}
-		for _, v := range versions {
-			text, _ := u.schemas.Schema(s.Schema, v)
-			wants = append(wants, registry.Want{Subject: s.Name, Name: s.Schema, Version: v, Schema: text})
-		}
-	}
-	return wants, nil
 }
 
 // resolve asks the registry for the id of every schema of the contract.

@@ -3,26 +3,13 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/riferrei/srclient"
 )
-
-// Want is one schema to find under one subject.
-type Want struct {
-	Subject string // <topic>-value
-	Name    string // as in AssessmentResultEvent
-	Version int    // of the file, not of the registry
-	Schema  string // complete text, as Schemas.Schema returns it
-}
-
-func (w Want) label() string { return fmt.Sprintf("%sV%d", w.Name, w.Version) }
 
 // Client finds schema ids. It is safe for concurrent use.
 type Client struct {
@@ -94,35 +81,22 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // something. Errors about schemas are gathered; one about the registry itself
 // ends the work and is reported alone.
 func (c *Client) Resolve(ctx context.Context, wants []Want, register bool) ([]int, error) {
-	if c.badURL != nil {
-		return nil, (&Error{Reason: Misconfigured, URL: c.shown, Detail: c.badURL.Error()}).fault()
+	states, err := c.States(ctx, wants, register)
+	if err != nil {
+		return nil, err
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	ids := make([]int, len(wants))
-	failed := make([]*Error, len(wants))
-	var work sync.WaitGroup
-	slots := make(chan struct{}, c.opts.Parallel)
-	for i, w := range wants {
-		work.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			id, err := c.resolve(ctx, w, register)
-			ids[i], failed[i] = id, err
-			if err != nil && err.general() {
-				stop() // the others would only say the same
-			}
-		})
+	var errs []*Error
+	for i, s := range states {
+		ids[i] = s.ID
+		if s.Err != nil {
+			errs = append(errs, s.Err)
+		}
 	}
-	work.Wait()
-	errs := slices.DeleteFunc(failed, func(e *Error) bool { return e == nil })
-	if len(errs) == 0 {
-		return ids, nil
+	if len(errs) > 0 {
+		return nil, faultOf(errs, len(wants))
 	}
-	if i := firstGeneral(errs); i >= 0 {
-		return nil, errs[i].fault()
-	}
-	return nil, faultOf(errs, len(wants))
+	return ids, nil
 }
 
 // general reports that the failure is of the registry, not of one schema.
@@ -151,14 +125,6 @@ func firstGeneral(errs []*Error) int {
 	return first
 }
 
-func (c *Client) resolve(ctx context.Context, w Want, register bool) (int, *Error) {
-	id, err := c.lookUp(ctx, w)
-	if err == nil || err.Reason != Missing || !register {
-		return id, err
-	}
-	return c.checkAndRegister(ctx, w)
-}
-
 // start makes the srclient of one call. srclient is cheap to make and keeps a
 // cache we do not want: an id must come from the registry.
 func (c *Client) start(ctx context.Context) (*srclient.SchemaRegistryClient, *call) {
@@ -168,20 +134,17 @@ func (c *Client) start(ctx context.Context) (*srclient.SchemaRegistryClient, *ca
 	return sr, t
 }
 
-func (c *Client) lookUp(ctx context.Context, w Want) (int, *Error) {
+// lookUp finds exactly this schema under its subject.
+func (c *Client) lookUp(ctx context.Context, w Want, refs []srclient.Reference) (State, *Error) {
 	sr, t := c.start(ctx)
-	found, err := sr.LookupSchema(w.Subject, w.Schema, srclient.Avro)
+	found, err := sr.LookupSchema(w.Subject, w.Schema, srclient.Avro, refs...)
+	if err == nil && found.ID() <= 0 {
+		// 0 is what srclient makes of a body that is JSON of another kind, and no
+		// registry gives it.
+		err = errors.New("no schema id in it")
+	}
 	if err != nil {
-		return 0, t.errorOf(w, err)
+		return State{}, t.errorOf(w, err)
 	}
-	return c.idOf(t, w, found.ID())
-}
-
-// idOf refuses an answer without an id: 0 is what srclient makes of a body
-// that is JSON of another kind, and no registry gives it.
-func (c *Client) idOf(t *call, w Want, id int) (int, *Error) {
-	if id <= 0 {
-		return 0, t.errorOf(w, errors.New("no schema id in it"))
-	}
-	return id, nil
+	return State{ID: found.ID(), Version: found.Version()}, nil
 }

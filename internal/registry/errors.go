@@ -42,8 +42,11 @@ type Error struct {
 
 func (e *Error) Error() string {
 	where := fmt.Sprintf("schema registry %s, subject %s (schema %s)", e.URL, e.Subject, e.Schema)
-	if e.Subject == "" {
+	switch {
+	case e.Subject == "":
 		where = "schema registry " + e.URL
+	case e.Schema == "":
+		where = fmt.Sprintf("schema registry %s, subject %s", e.URL, e.Subject)
 	}
 	return where + ": " + e.what()
 }
@@ -104,9 +107,9 @@ func (e *Error) next() string {
 	case NotARegistry:
 		return "curl " + e.URL + "/subjects must print a list; correct registry.url (Apicurio: it ends in /apis/ccompat/v7)"
 	case Missing:
-		return "register the schema from your CI (POST " + e.URL + "/subjects/" + e.Subject + "/versions), or run the relay once with `environment: development` against this registry, which registers it"
+		return "cdc-relay schemas register, from your CI for instance; a relay with `environment: development` registers at its start"
 	case Incompatible:
-		return "make the change compatible (a new field needs a default), or publish the new shape under another topic; the rule: curl " + e.URL + "/config/" + e.Subject
+		return "cdc-relay schemas check names every field; make the change compatible (a new field needs a default), or give each record a subject of its own (subject_name: record); the rule: curl " + e.URL + "/config/" + e.Subject
 	case Invalid:
 		return "correct the schema file of " + e.Schema
 	}
@@ -142,7 +145,7 @@ func faultOf(errs []*Error, wants int) *event.Fault {
 
 // errorOf makes an Error of what one call left behind.
 func (c *call) errorOf(w Want, cause error) *Error {
-	e := &Error{URL: c.client.shown, Subject: w.Subject, Schema: w.label(), Status: c.status, Err: cause}
+	e := &Error{URL: c.client.shown, Subject: w.Subject, Schema: w.Label(), Status: c.status, Err: cause}
 	if c.status == 0 {
 		e.Reason, e.Err = Unreachable, c.err
 		e.Detail = c.client.redact(plain(c.err, cause))

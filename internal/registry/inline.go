@@ -9,6 +9,8 @@ import (
 // first used and named from there on. It copies; the library stays as it is.
 type inliner struct {
 	lib     *library
+	file    string          // whose definitions come first
+	keep    bool            // name the types of other files instead of defining them
 	defined map[string]bool // full names already defined in this schema
 }
 
@@ -81,11 +83,17 @@ func (in *inliner) reference(name, space string) (any, error) {
 	if in.defined[full] {
 		return full, nil
 	}
-	def := in.lib.types[full]
-	if def == nil {
-		return nil, in.lib.unknownType(full)
+	def, err := in.lib.find(full, in.file)
+	if err != nil {
+		return nil, err
 	}
+	if in.keep && def.file != in.file {
+		return full, nil
+	}
+	outer := in.file
+	in.file = def.file
 	s, err := in.named(def.node, def.outer)
+	in.file = outer
 	if err != nil {
 		return nil, fmt.Errorf("type %s of %s: %w", full, def.file, err)
 	}

@@ -13,8 +13,8 @@ import (
 
 // library holds all named types of a folder while its schemas are put together.
 type library struct {
-	files map[string]*object     // file → its schema
-	types map[string]*definition // full name → where it is defined
+	files map[string]*object       // file → its schema
+	types map[string][]*definition // full name → where it is defined; several: versions of a schema
 }
 
 type definition struct {
@@ -25,7 +25,7 @@ type definition struct {
 }
 
 func newLibrary() *library {
-	return &library{files: map[string]*object{}, types: map[string]*definition{}}
+	return &library{files: map[string]*object{}, types: map[string][]*definition{}}
 }
 
 var (
@@ -79,8 +79,8 @@ func (l *library) add(file string, tree any) error {
 		return fmt.Errorf("schema file %s: %w", file, err)
 	}
 	_, short := split(full)
-	if want := strings.TrimSuffix(path.Base(file), ".avsc"); short != want {
-		return fmt.Errorf("schema file %s: it holds the type %s; rename the file to %s.avsc or the type to %s", file, short, short, want)
+	if stem := strings.TrimSuffix(path.Base(file), ".avsc"); short != stem && short != schemaOf(file) {
+		return fmt.Errorf("schema file %s: it holds the type %s; rename the file to %s.avsc or the type to %s", file, short, short, stem)
 	}
 	l.files[file] = root
 	if err := l.note(file, root, ""); err != nil {
@@ -125,11 +125,8 @@ func (l *library) noteNamed(file string, node *object, outer string) error {
 	if err != nil {
 		return fmt.Errorf("type %s: %w", full, err)
 	}
-	def := &definition{file: file, node: node, outer: outer, text: string(text)}
-	if old := l.types[full]; old == nil {
-		l.types[full] = def
-	} else if old.text != def.text {
-		return fmt.Errorf("type %s is defined here and, otherwise, in %s: give one of them another name, or keep it in a file of its own and refer to it", full, old.file)
+	if err := l.define(full, &definition{file: file, node: node, outer: outer, text: string(text)}); err != nil {
+		return err
 	}
 	space, _ := split(full)
 	for _, f := range fieldsOf(node) {
@@ -138,6 +135,51 @@ func (l *library) noteNamed(file string, node *object, outer string) error {
 		}
 	}
 	return nil
+}
+
+// define enters a definition. Versions of one schema may define a name each in
+// their own way; others may not, because one consumer reads both.
+func (l *library) define(full string, def *definition) error {
+	for _, old := range l.types[full] {
+		switch {
+		case old.text == def.text && old.file == def.file:
+			return nil
+		case old.text == def.text:
+		case old.file == def.file || schemaOf(old.file) == "" || schemaOf(old.file) != schemaOf(def.file):
+			return fmt.Errorf("type %s is defined here and, otherwise, in %s: give one of them another name, or keep it in a file of its own and refer to it", full, old.file)
+		}
+	}
+	l.types[full] = append(l.types[full], def)
+	return nil
+}
+
+// find is the definition a file means by a name: its own, else the one all
+// others agree on.
+func (l *library) find(full, file string) (*definition, error) {
+	defs := l.types[full]
+	for _, d := range defs {
+		if d.file == file {
+			return d, nil
+		}
+	}
+	if len(defs) == 0 {
+		return nil, l.unknownType(full)
+	}
+	for _, d := range defs[1:] {
+		if d.text != defs[0].text {
+			return nil, fmt.Errorf("type %s is defined differently in %s and %s: a type that other files refer to needs the version in its name", full, defs[0].file, d.file)
+		}
+	}
+	return defs[0], nil
+}
+
+// schemaOf is the schema a file is a version of; "" for a file without one.
+func schemaOf(file string) string {
+	m := versioned.FindStringSubmatch(strings.TrimSuffix(path.Base(file), ".avsc"))
+	if m == nil {
+		return ""
+	}
+	return m[1]
 }
 
 func fieldsOf(node *object) []*object {
@@ -185,8 +227,8 @@ func (l *library) visit(file string, trail []string, done map[string]bool) error
 func (l *library) needs(file string) []string {
 	var out []string
 	walkReferences(l.files[file], "", func(name, space string) {
-		def := l.types[fullName(name, space)]
-		if def != nil && def.file != file && !slices.Contains(out, def.file) {
+		def, err := l.find(fullName(name, space), file)
+		if err == nil && def.file != file && !slices.Contains(out, def.file) {
 			out = append(out, def.file)
 		}
 	})
@@ -223,9 +265,10 @@ func walkReferences(v any, space string, seen func(name, space string)) {
 	}
 }
 
-// inline returns the schema of one file as complete text.
-func (l *library) inline(file string) (string, error) {
-	in := &inliner{lib: l, defined: map[string]bool{}}
+// inline returns the schema of one file as complete text; with keep the types
+// of other files are named only.
+func (l *library) inline(file string, keep bool) (string, error) {
+	in := &inliner{lib: l, file: file, keep: keep, defined: map[string]bool{}}
 	tree, err := in.schema(l.files[file], "")
 	if err != nil {
 		return "", fmt.Errorf("schema file %s: %w", file, err)

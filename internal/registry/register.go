@@ -14,11 +14,14 @@ import (
 // subject. Registering would say no as well, but not why.
 func (c *Client) check(ctx context.Context, w Want) *Error {
 	sr, t := c.start(ctx)
-	ok, err := sr.IsSchemaCompatible(w.Subject, w.Schema, "latest", srclient.Avro)
+	ok, err := sr.IsSchemaCompatible(w.Subject, w.Self(), "latest", srclient.Avro)
 	if err != nil {
 		e := t.errorOf(w, err)
 		if e.Reason == Missing {
 			return nil // no version yet: nothing to be compatible with
+		}
+		if e.Reason == Invalid && len(w.Needs) > 0 {
+			return nil // Apicurio cannot compare with a version that has references; registering is checked too
 		}
 		return e
 	}
@@ -26,7 +29,7 @@ func (c *Client) check(ctx context.Context, w Want) *Error {
 		return nil
 	}
 	return &Error{
-		Reason: Incompatible, URL: c.shown, Subject: w.Subject, Schema: w.label(),
+		Reason: Incompatible, URL: c.shown, Subject: w.Subject, Schema: w.Label(),
 		Status: http.StatusConflict, Detail: c.redact(reasons(t.body)),
 	}
 }
@@ -56,44 +59,45 @@ const attempts = 3
 // it at once; but Apicurio answers one of them 409 ("already exists"), which
 // looks like an incompatible schema. So a 409 is believed only if the schema is
 // still not there, and the check says no, or it comes again.
-func (c *Client) checkAndRegister(ctx context.Context, w Want) (int, *Error) {
+func (c *Client) checkAndRegister(ctx context.Context, w Want, refs []srclient.Reference) (State, *Error) {
 	for attempt := 1; ; attempt++ {
 		if err := c.check(ctx, w); err != nil {
-			return 0, err
+			return State{}, err
 		}
-		id, refused := c.register(ctx, w)
+		s, refused := c.register(ctx, w, refs)
 		if refused == nil || refused.Reason != Incompatible {
-			return id, refused
+			return s, refused
 		}
-		id, err := c.lookUp(ctx, w)
+		s, err := c.lookUp(ctx, w, refs)
 		if err == nil || err.Reason != Missing {
-			return id, err
+			return s, err
 		}
 		if attempt == attempts {
-			return 0, refused
+			return State{}, refused
 		}
 	}
 }
 
-// register adds w to its subject and returns its id.
-func (c *Client) register(ctx context.Context, w Want) (int, *Error) {
+// register adds w to its subject.
+func (c *Client) register(ctx context.Context, w Want, refs []srclient.Reference) (State, *Error) {
 	sr, t := c.start(ctx)
-	if _, err := sr.CreateSchema(w.Subject, w.Schema, srclient.Avro); err != nil {
+	if _, err := sr.CreateSchema(w.Subject, w.Schema, srclient.Avro, refs...); err != nil {
 		e := t.errorOf(w, err)
 		if e.Reason == Missing {
 			e.Reason = Unexpected // srclient reads the new schema back by its id, and it is not there
 		}
-		return 0, e
+		return State{}, e
 	}
 	// srclient returns the schema as read back by id; the id of this subject is
 	// what a second lookup says.
-	id, err := c.lookUp(ctx, w)
+	s, err := c.lookUp(ctx, w, refs)
 	if err != nil && err.Reason == Missing {
 		err.Reason, err.Err = Unexpected, errors.New("registered, but not found afterwards")
 		err.Detail = err.Err.Error()
 	}
 	if err == nil {
-		c.opts.Logger.Info("schema registered", "url", c.shown, "subject", w.Subject, "schema", w.label(), "id", id)
+		s.Fresh = true
+		c.opts.Logger.Info("schema registered", "url", c.shown, "subject", w.Subject, "schema", w.Label(), "id", s.ID)
 	}
-	return id, err
+	return s, err
 }

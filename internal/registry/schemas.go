@@ -4,11 +4,8 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path"
 	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/cdc-relay/cdc-relay/internal/contract"
 )
@@ -17,6 +14,7 @@ import (
 // They are immutable and safe for concurrent use.
 type Schemas struct {
 	texts map[string]map[int]string // name → version → text
+	files map[string]part           // file → what of it can be registered on its own
 }
 
 // versioned splits a file name: AssessmentResultEventV1 is version 1 of
@@ -24,9 +22,9 @@ type Schemas struct {
 var versioned = regexp.MustCompile(`^(.+)V([1-9][0-9]{0,8})$`)
 
 // LoadSchemas reads every *.avsc file at the top of fsys. A file holds one
-// named type that bears the file's name; AssessmentResultEventV1.avsc is
-// version 1 of AssessmentResultEvent. A name without a version (ArtifactRef)
-// can be referred to by siblings only.
+// named type that bears the file's name, with or without the version;
+// AssessmentResultEventV1.avsc is version 1 of AssessmentResultEvent. A file
+// name without a version (ArtifactRef) can be referred to by siblings only.
 //
 // Named types of sibling files are inlined where they are first used. The text
 // that comes out is deterministic: white space and the order of keys in a file
@@ -49,26 +47,30 @@ func LoadSchemas(fsys fs.FS) (*Schemas, error) {
 	if err := lib.refuseCycles(names); err != nil {
 		return nil, err
 	}
-	s := &Schemas{texts: map[string]map[int]string{}}
+	s := &Schemas{texts: map[string]map[int]string{}, files: map[string]part{}}
 	for _, name := range names {
-		text, err := lib.inline(name)
-		if err != nil {
+		if err := s.add(lib, name); err != nil {
 			return nil, err
 		}
-		m := versioned.FindStringSubmatch(strings.TrimSuffix(path.Base(name), ".avsc"))
-		if m == nil {
-			continue // for siblings only
-		}
-		version, err := strconv.Atoi(m[2])
-		if err != nil {
-			return nil, fmt.Errorf("schema file %s: version %q: %w", name, m[2], err)
-		}
-		if s.texts[m[1]] == nil {
-			s.texts[m[1]] = map[int]string{}
-		}
-		s.texts[m[1]][version] = text
 	}
 	return s, nil
+}
+
+// add puts together the schema of one file.
+func (s *Schemas) add(lib *library, file string) error {
+	p, err := lib.part(file)
+	if err != nil {
+		return err
+	}
+	s.files[file] = p
+	if p.version == 0 {
+		return nil // for siblings only
+	}
+	if s.texts[p.name] == nil {
+		s.texts[p.name] = map[int]string{}
+	}
+	s.texts[p.name][p.version] = p.complete
+	return nil
 }
 
 func loadFile(lib *library, fsys fs.FS, name string) error {

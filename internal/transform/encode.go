@@ -132,20 +132,28 @@ func (t *Transformer) pick(f *form) (*version, error) {
 		if v := f.byDefault; v != nil {
 			return v, nil
 		}
-		return nil, t.fault(nil, "have the service write schema_version",
+		return nil, t.fault(versionError(nil, "missing, and there is no version 1"), "have the service write schema_version",
 			"the row names no schema version, and schema %s has no version 1 but %s", f.schema, f.known())
 	}
 	n, err := parseVersion(t.version)
 	if err != nil {
-		return nil, t.fault(nil, "have the service write a whole number from 1 on", "schema_version %q is no version", clip(t.version))
+		return nil, t.fault(versionError(t.version, "is not a whole number from 1 on"), "have the service write a whole number from 1 on",
+			"schema_version %q is no version", clip(t.version))
 	}
 	for _, v := range f.versions {
 		if v.number == n {
 			return v, nil
 		}
 	}
-	return nil, t.fault(nil, fmt.Sprintf("add the file %sV%d.avsc to the schemas", f.schema, n),
+	return nil, t.fault(versionError(t.version, "is not one of "+f.known()),
+		fmt.Sprintf("add the file %sV%d.avsc to the schemas, register it (cdc-relay schemas register) and start the relay again", f.schema, n),
 		"the relay knows no schema %sV%d, only the versions %s", f.schema, n, f.known())
+}
+
+// versionError is the cause of a fault about schema_version in the form the
+// payload's are in, so that a dead letter has a path and a rule.
+func versionError(value []byte, rule string) *avrojson.Error {
+	return &avrojson.Error{Path: "schema_version", Value: clip(value), Rule: rule}
 }
 
 func (f *form) known() string {

@@ -49,7 +49,7 @@ func TestFaults(t *testing.T) {
 		{"unlike any", nil, func(r *nativeRow) { r.typ = "zzz" }, []string{"no known type looks like it"}},
 		{"no topic", nil, func(r *nativeRow) { r.typ = "nowhere" }, []string{"neither the row nor the contract names a topic", "0/16B3748#3"}},
 		{"bad topic", nil, func(r *nativeRow) { r.topic = "a b" }, []string{`the topic "a b" of the row is no Kafka topic`}},
-		{"version", nil, func(r *nativeRow) { r.payload = `{"schema_version":7}` }, []string{"knows no schema ResultV7, only the versions 1, 2", "add the file ResultV7.avsc"}},
+		{"version", nil, func(r *nativeRow) { r.payload = `{"schema_version":7}` }, []string{"knows no schema ResultV7, only the versions 1, 2: schema_version: 7 is not one of 1, 2", "add the file ResultV7.avsc"}},
 		{"version text", nil, func(r *nativeRow) { r.payload = `{"schema_version":"1.0"}` }, []string{`schema_version "1.0" is no version`}},
 		{"no version 1", nil, func(r *nativeRow) { r.typ, r.payload = "many", `{}` }, []string{"schema Many has no version 1 but 3, 4"}},
 		{"headers array", nil, func(r *nativeRow) { r.headers = `["x"]` }, []string{"the headers are no JSON object"}},

@@ -21,6 +21,7 @@ type Config struct {
 	Messages    string            // prefix of logical messages that are events
 	Lines       []string          // further lines of YAML under postgres
 	Extra       string            // further lines of YAML
+	References  string            // registry.references
 	Contract    string            // instead of Contract(Prefix)
 	Schemas     string            // default: those that are shipped
 }
@@ -50,6 +51,9 @@ func (c Config) Write(dir string) (string, error) {
 		line("  %s: %q", k, v)
 	}
 	line("registry:\n  url: %q", c.Registry)
+	if c.References != "" {
+		line("  references: %s", c.References)
+	}
 	line("schemas: %q", or(c.Schemas, filepath.Join(Root(), "schemas", "avro")))
 	line("events: [events.yaml]")
 	line("http:\n  listen: \"127.0.0.1:0\"")

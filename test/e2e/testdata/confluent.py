@@ -7,6 +7,7 @@ Prints one JSON object per record: key, headers in their order, value.
 
 import json
 import sys
+import uuid
 
 from confluent_kafka import Consumer
 from confluent_kafka.schema_registry import SchemaRegistryClient
@@ -18,7 +19,7 @@ deserialize = AvroDeserializer(SchemaRegistryClient({"url": registry}))
 consumer = Consumer(
     {
         "bootstrap.servers": bootstrap,
-        "group.id": topic + ".confluent",
+        "group.id": f"{topic}.{uuid.uuid4()}",  # from the beginning, however often
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",
     }

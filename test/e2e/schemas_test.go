@@ -1,0 +1,350 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/cdc-relay/cdc-relay/outbox"
+	"github.com/cdc-relay/cdc-relay/test/rig"
+	"github.com/cdc-relay/cdc-relay/test/stack"
+)
+
+// shop is a lane with the schemas and the contract of docs/schemas.md, in an
+// environment where a run creates nothing but topics, and names of its own in
+// the registry that tests share.
+type shop struct {
+	*lane
+	schemas string // folder
+	space   string // namespace instead of shop
+}
+
+// example is a block of docs/schemas.md with the names of this test.
+func (s *shop) example(name string) string {
+	s.Helper()
+	text, err := rig.Example("docs/schemas.md", name)
+	s.check(err)
+	return strings.ReplaceAll(text, `"shop"`, strconv.Quote(s.space))
+}
+
+// file writes a schema file; change may be nil.
+func (s *shop) file(name, example string, change func(string) string) {
+	s.Helper()
+	text := s.example(example)
+	if change != nil {
+		text = change(text)
+	}
+	s.check(os.WriteFile(filepath.Join(s.schemas, name), []byte(text), 0o644))
+}
+
+func newShop(t *testing.T, naming string, more ...setup) *shop {
+	t.Helper()
+	s := &shop{schemas: t.TempDir(), space: "shop" + strings.ReplaceAll(uuid.NewString(), "-", "")[:8]}
+	s.lane = &lane{lab: &lab{T: t}}
+	s.file("OrderPlacedV1.avsc", "order-v1", nil)
+	s.file("Line.avsc", "line", nil)
+	contract := strings.ReplaceAll(s.example("order-events"), "shop.order.placed.v1", "TOPIC")
+	contract = strings.Replace(contract, "subject_name: record", "subject_name: "+naming+"\n    topic_class: lane", 1) +
+		"topic_classes:\n  lane: {partitions: 1, cleanup.policy: delete}\n"
+	s.lane = newLane(t, append(more, with(func(c *rig.Config) { c.Contract, c.Schemas = contract, s.schemas }))...)
+	return s
+}
+
+// production is what a relay runs in when it may register nothing.
+func (s *shop) production() {
+	s.Helper()
+	s.run("topics", "apply").exits(0)
+	s.rewrite(func(c *rig.Config) { c.Environment = "production" })
+}
+
+// order inserts one order with its schema version in a header.
+func (s *shop) order(version int, payload string) {
+	s.Helper()
+	s.check(pgx.BeginFunc(s.ctx(time.Minute), s.db, func(tx pgx.Tx) error {
+		return outbox.Publish(s.Context(), tx, outbox.Event{
+			AggregateType: "order", AggregateID: "o-1", Type: "order.placed", Payload: json.RawMessage(payload),
+			Headers: map[string]string{"schema_version": strconv.Itoa(version)},
+		})
+	}))
+}
+
+const (
+	orderV1 = `{"order_id":"o-1","total":"99.50","lines":[{"sku":"pen","quantity":2}]}`
+	orderV2 = `{"order_id":"o-2","customer_id":"c-7","total_ore":9950,"lines":[{"sku":"ink","quantity":1}]}`
+)
+
+// consumed reads the topic with Confluent's own deserializer.
+func (s *shop) consumed(count int) []map[string]any {
+	s.Helper()
+	var out []map[string]any
+	for _, f := range s.script(stack.Python(s.T), "confluent.py", s.kafka.Bootstrap(), s.sr.URL(), s.topic, strconv.Itoa(count)) {
+		v, ok := f.Value.(map[string]any)
+		if !ok {
+			s.Fatalf("value %v", f.Value)
+		}
+		v["header"] = f.header("schema_version")
+		out = append(out, v)
+	}
+	return out
+}
+
+// state is one line of `schemas check`, `register` or `diff`.
+type state struct {
+	Subject, Schema, State, Level, Against, Registry string
+	Version, ID                                      int
+	Reasons                                          []struct{ Path, Rule, What, Do string }
+	Changes                                          []struct{ Path, Kind, Was, Now string }
+}
+
+// states runs a command of schemas and reads what it prints.
+func (l *lab) states(code int, args ...string) []state {
+	l.Helper()
+	c := l.run(append([]string{"schemas"}, append(args, "-o", "json")...)...).exits(code)
+	var all []state
+	if err := json.NewDecoder(strings.NewReader(c.out)).Decode(&all); err != nil {
+		l.Fatalf("%v: %s", err, c)
+	}
+	return all
+}
+
+// level sets the compatibility level of a subject.
+func (s *shop) level(subject, level string) {
+	s.Helper()
+	s.check(rig.Put(s.ctx(time.Minute), s.sr.URL()+"/config/"+subject, fmt.Sprintf(`{"compatibility":%q}`, level)))
+}
+
+// The way of a schema from a file to the registry, as in CI: every command says
+// what is, register may be repeated, and a relay in production finds it there.
+func TestSchemasInCI(t *testing.T) {
+	s := newShop(t, "topic")
+	subject := s.topic + "-value"
+	s.production()
+	s.rewrite(func(c *rig.Config) { c.Extra = s.example("lint") })
+	if got := s.states(0, "check"); len(got) != 1 || got[0].State != "new" || got[0].Subject != subject || got[0].Schema != "OrderPlacedV1" {
+		t.Fatalf("check: %+v", got)
+	}
+	if got := s.states(5, "diff"); got[0].State != "absent" {
+		t.Errorf("diff: %+v", got)
+	}
+	if got := s.states(0, "register", "--dry-run"); got[0].State != "to register" || got[0].ID != 0 {
+		t.Errorf("register --dry-run: %+v", got)
+	}
+	s.run("run").exits(3).says("next: cdc-relay schemas register")
+	for line := range strings.Lines(s.example("ci")) {
+		command, _, _ := strings.Cut(strings.TrimSpace(line), " #")
+		s.run(strings.Fields(command)[1:]...).exits(0)
+	}
+	again := s.states(0, "register")
+	if again[0].State != "unchanged" || again[0].Version != 1 || again[0].ID == 0 {
+		t.Errorf("register, again: %+v", again)
+	}
+	if got := s.states(0, "check"); got[0].State != "registered" || got[0].ID != again[0].ID {
+		t.Errorf("check: %+v", got)
+	}
+	s.run("schemas", "diff").exits(0).says(subject + ": OrderPlacedV1 is version 1")
+	s.run("doctor").says("ok    subject " + subject)
+	r := s.start()
+	s.order(1, orderV1)
+	if got := s.consumed(1); got[0]["total"] != "99.50" {
+		t.Errorf("consumed %v", got)
+	}
+	s.stopped(r, 0)
+
+	// Only a doc changes: registers, and diff says so.
+	s.file("Line.avsc", "line", func(x string) string { return strings.Replace(x, "How many.", "How many of it.", 1) })
+	s.run("schemas", "diff").exits(5).says("OrderPlacedV1 differs from version 1 in its documentation only", `~ lines[].quantity  doc: "How many." -> "How many of it."`, "next: cdc-relay schemas check")
+	if got := s.states(0, "register"); got[0].State != "registered" || got[0].Version != 2 {
+		t.Errorf("register a doc: %+v", got)
+	}
+
+	// A field without a default is refused by the registry, and the reason names it.
+	s.file("Line.avsc", "line", func(x string) string {
+		return strings.Replace(x, `"fields": [`, `"fields": [{"name": "unit", "type": "string", "doc": "Of what."},`, 1)
+	})
+	bad := s.states(3, "check")
+	if bad[0].State != "incompatible" || bad[0].Level != "BACKWARD" || bad[0].Against != "version 2" || len(bad[0].Reasons) != 1 ||
+		bad[0].Reasons[0].Path != "lines[].unit" || bad[0].Reasons[0].Rule != "field_default" || bad[0].Registry == "" {
+		t.Errorf("check: %+v", bad)
+	}
+	s.run("schemas", "check").exits(3).says("lines[].unit (field_default)", "next: give the new field a default", "the registry says: ")
+	s.run("schemas", "register").exits(3).says("OrderPlacedV1 under "+subject, "next: cdc-relay schemas check")
+	s.run("schemas", "diff").exits(5).says("+ lines[].unit  string")
+	s.level(subject, "FORWARD")
+	if got := s.states(0, "check"); got[0].State != "compatible" || got[0].Level != "FORWARD" {
+		t.Errorf("check at FORWARD: %+v", got)
+	}
+	s.level(subject, "BACKWARD_TRANSITIVE")
+	if got := s.states(3, "check"); got[0].Against != "version 1" {
+		t.Errorf("check at BACKWARD_TRANSITIVE: %+v", got)
+	}
+}
+
+// Two versions that do not fit flow side by side on one topic when each record
+// has a subject of its own, and a consumer that is not ours reads both. Under
+// one subject they are refused before anything is published.
+func TestTwoVersionsSideBySide(t *testing.T) {
+	for _, naming := range []string{"record", "topic_record"} {
+		t.Run(naming, func(t *testing.T) {
+			s := newShop(t, naming)
+			s.file("OrderPlacedV2.avsc", "order-v2", nil)
+			s.run("config", "validate").exits(0)
+			r := s.start() // an environment that registers
+			prefix := map[string]string{"record": "", "topic_record": s.topic + "-"}[naming]
+			got := s.states(0, "check")
+			if len(got) != 2 || got[0].Subject != prefix+s.space+".OrderPlacedV1" || got[1].Subject != prefix+s.space+".OrderPlacedV2" || got[0].State != "registered" || got[1].State != "registered" {
+				t.Fatalf("check: %+v", got)
+			}
+			s.order(1, orderV1)
+			s.order(2, orderV2)
+			s.order(1, strings.Replace(orderV1, "pen", "nib", 1))
+			values := s.consumed(3)
+			if values[0]["total"] != "99.50" || values[0]["header"] != "1" || values[1]["total_ore"] != float64(9950) || values[1]["customer_id"] != "c-7" ||
+				values[1]["header"] != "2" || values[2]["total"] != "99.50" {
+				t.Errorf("consumed %v", values)
+			}
+			s.stopped(r, 0)
+		})
+	}
+}
+
+func TestTwoVersionsUnderOneSubject(t *testing.T) {
+	s := newShop(t, "topic")
+	s.stopped(s.start(), 0)
+	s.file("OrderPlacedV2.avsc", "order-v2", nil)
+	says := []string{"topic " + s.topic, "OrderPlacedV2 cannot follow OrderPlacedV1", "subject_name: record"}
+	s.run("config", "validate").exits(0).says(append(says, "warning: ")...)
+	s.run("schemas", "check", "--offline").exits(3).says(says...)
+	got := s.states(3, "check")
+	var rules []string
+	for _, r := range got[1].Reasons {
+		rules = append(rules, r.Path+" "+r.Rule)
+	}
+	if got[0].State != "registered" || got[1].State != "incompatible" || !slices.Equal(rules, []string{"$ name", "customer_id field_default", "total_ore field_default"}) {
+		t.Errorf("check: %+v", got)
+	}
+	s.run("run").exits(3).says("this schema is not compatible", "OrderPlacedV2", "next: cdc-relay schemas check")
+
+	// An alias and defaults are enough to have both under the topic's subject.
+	s.file("OrderPlacedV2.avsc", "order-v2", func(x string) string {
+		x = strings.Replace(x, `"namespace"`, `"aliases": ["OrderPlacedV1"], "namespace"`, 1)
+		x = strings.Replace(x, `"doc": "Who placed it."`, `"doc": "Who placed it.", "default": ""`, 1)
+		return strings.Replace(x, `"minimum": 0}`, `"minimum": 0, "default": 0}`, 1)
+	})
+	if out := s.run("config", "validate").exits(0); strings.Contains(out.out, "warning") {
+		t.Errorf("%s", out)
+	}
+	r := s.start()
+	s.order(2, orderV2)
+	s.order(1, orderV1)
+	if values := s.consumed(2); values[0]["total_ore"] != float64(9950) || values[1]["total"] != "99.50" {
+		t.Errorf("consumed %v", values)
+	}
+	s.stopped(r, 0)
+}
+
+// Types of sibling files become subjects of their own, in the order they need
+// each other, and a consumer that is not ours puts the schema together.
+func TestSchemaReferences(t *testing.T) {
+	example, err := rig.Example("docs/schemas.md", "references")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, references, _ := strings.Cut(example, "references: ")
+	s := newShop(t, "topic", with(func(c *rig.Config) { c.References = strings.TrimSpace(references) }))
+	s.production()
+	if got := s.states(0, "check"); len(got) != 2 || got[0].State != "new" || got[1].State != "new" {
+		t.Fatalf("check: %+v", got)
+	}
+	s.run("run").exits(3).says("it refers to "+s.space+".Line", "next: cdc-relay schemas register")
+	first := s.states(0, "register")
+	if len(first) != 2 || first[0].Subject != s.space+".Line" || first[1].Subject != s.topic+"-value" || first[0].State != "registered" || first[1].State != "registered" {
+		t.Fatalf("register: %+v", first)
+	}
+	s.run("schemas", "diff").exits(0)
+	s.run("doctor").says("ok    subject "+s.space+".Line", "ok    subject "+s.topic+"-value")
+	r := s.start()
+	s.order(1, orderV1)
+	s.consumed(1)
+	s.stopped(r, 0)
+
+	// A change below makes a new version of both; what came before stays readable.
+	s.file("Line.avsc", "line", func(x string) string {
+		return strings.Replace(x, `"fields": [`, `"fields": [{"name": "unit", "type": "string", "doc": "Of what.", "default": "piece"},`, 1)
+	})
+	s.run("schemas", "diff").exits(5).says(s.space+".Line: "+s.space+".Line differs from version 1", "+ lines[].unit  string, default \"piece\"")
+	second := s.states(0, "register")
+	if second[0].Version != 2 || second[1].Version != 2 || second[1].ID == first[1].ID {
+		t.Errorf("register: %+v", second)
+	}
+	r = s.start()
+	s.order(1, orderV1)
+	values := s.consumed(2)
+	line := func(v map[string]any) any { return v["lines"].([]any)[0].(map[string]any)["unit"] }
+	if values[0]["total"] != "99.50" || line(values[0]) != nil || line(values[1]) != "piece" {
+		t.Errorf("consumed %v", values)
+	}
+	s.stopped(r, 0)
+
+	// What does not fit is refused, and named.
+	s.file("Line.avsc", "line", func(x string) string { return strings.Replace(x, `"type": "int"`, `"type": "string"`, 1) })
+	s.run("schemas", "register").exits(3).says("Line under " + s.space + ".Line")
+	bad := s.states(3, "check")
+	if bad[0].State != "incompatible" || len(bad[0].Reasons) != 1 || bad[0].Reasons[0].Path != "quantity" ||
+		bad[1].State != "incompatible" || bad[1].Reasons[0].Path != "lines[].quantity" {
+		t.Errorf("check: %+v", bad)
+	}
+}
+
+// The shipped schemas, some of which share types, can be read through references.
+func TestShippedSchemasByReference(t *testing.T) {
+	n := newLane(t, with(func(c *rig.Config) {
+		c.References = "register"
+		c.Contract = strings.NewReplacer("essay.state.changed", rig.Types[2], "EssayStateChangedEvent", "AssessmentResultEvent").Replace(laneContract)
+	}))
+	r := n.start()
+	e := n.next()
+	e.Type = rig.Types[2]
+	n.check(pgx.BeginFunc(n.ctx(time.Minute), n.db, func(tx pgx.Tx) error { return outbox.Publish(n.Context(), tx, e.Outbox()) }))
+	got := n.script(stack.Python(t), "confluent.py", n.kafka.Bootstrap(), n.sr.URL(), n.topic, "1")
+	data, _ := got[0].Value.(map[string]any)["data"].(map[string]any)
+	if results, _ := data["essay_results"].([]any); len(results) != 2 || data["status"] != "COMPLETED" {
+		t.Errorf("consumed %v", got[0].Value)
+	}
+	if all := n.states(0, "check"); len(all) < 5 {
+		t.Errorf("check: %+v", all)
+	}
+	n.stopped(r, 0)
+}
+
+// A version there is no file of cannot be encoded: the fault says by which rule.
+// With the file, the same event goes out.
+func TestUnknownSchemaVersion(t *testing.T) {
+	s := newShop(t, "record")
+	r := s.start()
+	s.order(1, orderV1)
+	s.order(2, orderV2)
+	code, err := r.Exit(s.ctx(time.Minute))
+	if err != nil || code != 1 {
+		t.Fatalf("exit code %d, %v:\n%s", code, err, r.Log())
+	}
+	for _, want := range []string{"schema_version: 2 is not one of 1", "the relay knows no schema OrderPlacedV2", "add the file OrderPlacedV2.avsc"} {
+		if !strings.Contains(r.Log(), want) {
+			t.Errorf("does not say %q:\n%s", want, r.Log())
+		}
+	}
+	s.file("OrderPlacedV2.avsc", "order-v2", nil)
+	r = s.start()
+	if values := s.consumed(2); values[0]["header"] != "1" || values[1]["customer_id"] != "c-7" {
+		t.Errorf("consumed %v", values)
+	}
+	s.stopped(r, 0)
+}
