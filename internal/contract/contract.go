@@ -63,6 +63,7 @@ type Form struct {
 	TopicClass string      // empty: none
 	Preset     string      // of headers; empty: that of the mapping
 	HeadersOff bool
+	Claim      Claim
 }
 
 // Unknown is the policy for event types no file describes.

@@ -80,6 +80,7 @@ func (m *merger) collect(f *File) {
 	if d.Headers.Enabled != nil {
 		m.say(f, "defaults.headers.enabled", fmt.Sprint(*d.Headers.Enabled))
 	}
+	m.collectClaim(f)
 	for _, name := range slices.Sorted(maps.Keys(f.TopicClasses)) {
 		at := place{f, "topic_classes." + name}
 		cl := f.TopicClasses[name]
@@ -142,6 +143,7 @@ func (m *merger) defaults() {
 	if v, _, ok := get("defaults.headers.enabled"); ok {
 		m.base.HeadersOff = v == "false"
 	}
+	m.claimDefaults()
 	m.unknownRule()
 }
 
@@ -188,7 +190,7 @@ func (m *merger) event(f *File, j int) {
 		m.c.rules = append(m.c.rules, rule)
 	}
 	main := m.base
-	m.form(&main, at, Also{e.Topic, e.Key, e.Schema, e.Encoding, e.TopicClass, e.Headers})
+	m.form(&main, at, Also{e.Topic, e.Key, e.Schema, e.Encoding, e.TopicClass, e.Headers, e.ClaimCheck})
 	rule.Forms = append(rule.Forms, main)
 	for k, a := range e.Also {
 		at := at.sub(fmt.Sprintf("also[%d]", k))
@@ -229,6 +231,7 @@ func (m *merger) form(f *Form, at place, a Also) {
 	if a.Headers.Enabled != nil {
 		f.HeadersOff = !*a.Headers.Enabled
 	}
+	m.claim(f, at.sub("claim_check"), &a.ClaimCheck)
 	if f.Encoding != Avro {
 		return
 	}

@@ -16,6 +16,7 @@ type metrics struct {
 	fell      *prometheus.CounterVec
 	over      *prometheus.CounterVec
 	bytes     *prometheus.HistogramVec
+	claimed   *prometheus.CounterVec
 	ignored   prometheus.Counter
 }
 
@@ -45,6 +46,10 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Help:    "Bytes of key, value and headers of a record.",
 			Buckets: prometheus.ExponentialBuckets(128, 2, 14), // to 1 MiB
 		}, labels),
+		claimed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cdc_relay_event_claimed_total",
+			Help: "Records whose value (payload) or some of whose fields (fields) went into object storage.",
+		}, append(labels[:2:2], "part")),
 		ignored: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "cdc_relay_logical_messages_ignored_total",
 			Help: "Logical messages with a prefix that is not the relay's.",
@@ -53,13 +58,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	var errs [6]error
+	var errs [7]error
 	m.missing, errs[0] = register(reg, m.missing)
 	m.missingBy, errs[1] = register(reg, m.missingBy)
 	m.fell, errs[2] = register(reg, m.fell)
 	m.over, errs[3] = register(reg, m.over)
 	m.bytes, errs[4] = register(reg, m.bytes)
 	m.ignored, errs[5] = register(reg, m.ignored)
+	m.claimed, errs[6] = register(reg, m.claimed)
 	return m, errors.Join(errs[:]...)
 }
 
@@ -80,6 +86,25 @@ type ruleMetrics struct {
 	fell      prometheus.Counter
 	over      prometheus.Counter
 	bytes     prometheus.Observer
+
+	claimedPayload, claimedFields prometheus.Counter // nil: no form of the rule claims anything
+}
+
+func (r *ruleMetrics) claim(payload bool) {
+	if payload {
+		r.claimedPayload.Inc()
+	} else {
+		r.claimedFields.Inc()
+	}
+}
+
+// claims makes the metrics of a rule that claims something.
+func (m *metrics) claims(r *ruleMetrics, service, eventType string) {
+	if eventType == "" {
+		eventType = unknownLabel
+	}
+	r.claimedPayload = m.claimed.WithLabelValues(service, eventType, "payload")
+	r.claimedFields = m.claimed.WithLabelValues(service, eventType, "fields")
 }
 
 func (m *metrics) rule(service, eventType string) ruleMetrics {

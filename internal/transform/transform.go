@@ -35,6 +35,10 @@ type Options struct {
 	Versions func(name string) []int
 	Schemas  func(name string, version int) (Schema, bool)
 
+	// ClaimBase is where the URIs of claimed objects begin: s3://bucket/prefix.
+	// References of whole Avro values have the schema RefSchema, version 0.
+	ClaimBase string
+
 	Service  string // label of metrics
 	Database string // with SystemID: part of derived event ids
 	SystemID string // of the Postgres cluster
@@ -77,6 +81,7 @@ type Transformer struct {
 
 	row     row
 	derived derived
+	claimed claimed
 	version []byte
 }
 
@@ -107,6 +112,7 @@ type form struct {
 	defaultVersion []byte // header value when the row names no version
 	maxBytes       int
 	compacted      bool
+	claim          *claim // nil: none
 }
 
 func (f *form) topicName() string {
@@ -192,6 +198,9 @@ func (t *Transformer) compileRule(src *contract.Rule, book *schemaBook) (*rule, 
 		f.at = src.At
 		r.forms = append(r.forms, f)
 		r.needJSON = r.needJSON || f.encoding == contract.JSON
+		if f.claim != nil {
+			t.metrics.claims(&r.metrics, t.opts.Service, src.Type)
+		}
 	}
 	r.places = t.placesOf(r)
 	return r, nil
@@ -234,20 +243,21 @@ func (t *Transformer) compileForm(src *contract.Form, book *schemaBook) (form, e
 			f.maxBytes = min(f.maxBytes, n)
 		}
 	}
-	switch src.Encoding {
-	case contract.JSON:
-		f.contentType = contentJSON
-		return f, nil
-	case contract.Bytes:
-		f.contentType = contentBytes
-		return f, nil
-	}
 	var err error
+	switch src.Encoding {
+	case contract.JSON, contract.Bytes:
+		if f.contentType = contentJSON; src.Encoding == contract.Bytes {
+			f.contentType = contentBytes
+		}
+		f.claim, err = t.compileClaim(&src.Claim, &f)
+		return f, err
+	}
 	if f.versions, err = book.versions(src.Schema); err != nil {
 		return f, err
 	}
 	if f.byDefault = defaultVersion(f.versions); f.byDefault != nil {
 		f.defaultVersion = f.byDefault.text
 	}
-	return f, nil
+	f.claim, err = t.compileClaim(&src.Claim, &f)
+	return f, err
 }
