@@ -13,7 +13,7 @@ type RegistryFacts struct {
 type RegistrySubject struct {
 	Subject string // <topic>-value
 	Schema  string
-	Version int   // of the relay's own numbering: the N of NameVN.avsc
+	Version int   // of the relay's own numbering: the N of NameVN.avsc; 0: its name has none
 	ID      int   // 0: not registered
 	Err     error // it cannot be registered: incompatible, or refused
 }
@@ -29,6 +29,9 @@ func Registry(f RegistryFacts, mayRegister bool) []Finding {
 	for _, s := range f.Subjects {
 		name := "subject " + s.Subject
 		schema := fmt.Sprintf("%sV%d", s.Schema, s.Version)
+		if s.Version == 0 {
+			schema = s.Schema
+		}
 		switch {
 		case s.Err != nil:
 			out = append(out, Finding{Fail, "", name, fmt.Sprintf("%s: %v", schema, s.Err), "make the schema compatible with the versions the registry has, or add a new version of it"})

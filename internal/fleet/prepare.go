@@ -163,6 +163,9 @@ func (u *unit) compile(known schemaIDs, system, replayID string) transform.Optio
 			return s, ok
 		},
 	}
+	if u.claims != nil {
+		o.ClaimBase = u.claims.Base()
+	}
 	if u.schemas != nil {
 		o.Versions = u.schemas.Versions
 	}
@@ -183,7 +186,7 @@ func (u *unit) wants() ([]registry.Want, error) {
 			wants = append(wants, registry.Want{Subject: s.Name, Name: s.Schema, Version: v, Schema: text})
 		}
 	}
-	return wants, nil
+	return u.wantReference(wants)
 }
 
 // resolve asks the registry for the id of every schema of the contract.

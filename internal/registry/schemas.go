@@ -17,6 +17,7 @@ import (
 // They are immutable and safe for concurrent use.
 type Schemas struct {
 	texts map[string]map[int]string // name → version → text
+	plain map[string]string         // those whose name has no version
 }
 
 // versioned splits a file name: AssessmentResultEventV1 is version 1 of
@@ -49,7 +50,7 @@ func LoadSchemas(fsys fs.FS) (*Schemas, error) {
 	if err := lib.refuseCycles(names); err != nil {
 		return nil, err
 	}
-	s := &Schemas{texts: map[string]map[int]string{}}
+	s := &Schemas{texts: map[string]map[int]string{}, plain: map[string]string{}}
 	for _, name := range names {
 		text, err := lib.inline(name)
 		if err != nil {
@@ -57,7 +58,8 @@ func LoadSchemas(fsys fs.FS) (*Schemas, error) {
 		}
 		m := versioned.FindStringSubmatch(strings.TrimSuffix(path.Base(name), ".avsc"))
 		if m == nil {
-			continue // for siblings only
+			s.plain[strings.TrimSuffix(path.Base(name), ".avsc")] = text
+			continue // for siblings, and for the relay's own use
 		}
 		version, err := strconv.Atoi(m[2])
 		if err != nil {
@@ -86,6 +88,13 @@ func loadFile(lib *library, fsys fs.FS, name string) error {
 // Schema returns the complete text of one schema, as JSON on one line.
 func (s *Schemas) Schema(name string, version int) (text string, ok bool) {
 	text, ok = s.texts[name][version]
+	return text, ok
+}
+
+// Plain returns the complete text of a schema whose name has no version, as
+// ArtifactRef.
+func (s *Schemas) Plain(name string) (text string, ok bool) {
+	text, ok = s.plain[name]
 	return text, ok
 }
 
