@@ -26,3 +26,12 @@ func AppendBlobKey(dst []byte, sum *[32]byte) []byte {
 	dst = append(dst, '/')
 	return hex.AppendEncode(dst, sum[:])
 }
+
+// BlobBytes are the bytes of the blobs, which Bytes counts too.
+func (b *Batch) BlobBytes() int {
+	n := 0
+	for i := range b.Blobs {
+		n += len(b.Blobs[i].Data)
+	}
+	return n
+}
