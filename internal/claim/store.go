@@ -186,7 +186,20 @@ func (s *Store) key(b *event.Blob) string {
 }
 
 func (s *Store) write(ctx context.Context, bucket *blob.Bucket, key string, b *event.Blob, absent bool) error {
-	return bucket.Upload(ctx, key, bytes.NewReader(b.Data), &blob.WriterOptions{ContentType: b.ContentType, IfNotExist: absent})
+	return bucket.Upload(ctx, key, bytes.NewReader(b.Data), &blob.WriterOptions{
+		ContentType: b.ContentType, IfNotExist: absent, BufferSize: s.buffer(len(b.Data)), MaxConcurrency: 1,
+	})
+}
+
+// buffer is what a driver may hold of an object of n bytes; 0: its default, for
+// S3, whose parts have a least size and which needs no copy of ours. GCS and
+// Azure would take 16 MiB and 40 MiB for each upload, however small it is.
+func (s *Store) buffer(n int) int {
+	const unit, most = 256 << 10, 8 << 20
+	if strings.HasPrefix(s.opt.Bucket, "s3:") {
+		return 0
+	}
+	return min((n/unit+1)*unit, most)
 }
 
 // Probe is the key of the object a check writes, below the prefix.

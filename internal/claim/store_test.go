@@ -169,7 +169,7 @@ func storeOf(srv *s3.Server, timeout time.Duration) *Store {
 func TestS3(t *testing.T) {
 	t.Parallel()
 	srv := s3.New(t)
-	s := srv.store(20 * time.Second)
+	s := storeOf(srv, 20*time.Second)
 	defer s.Close()
 	if err := s.Check(t.Context()); err != nil {
 		t.Fatal(err)
@@ -191,6 +191,7 @@ func TestS3(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer o.Close()
 		got, err := io.ReadAll(o)
 		if err != nil || sha256.Sum256(got) != blobs[i].Sum {
 			t.Errorf("object %d: %d bytes, %v", i, len(got), err)
