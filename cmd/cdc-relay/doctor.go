@@ -11,10 +11,11 @@ import (
 
 func (a *app) doctor() *cobra.Command {
 	return &cobra.Command{
-		Use: "doctor", Short: "Check Postgres, Kafka and the registry for everything a start depends on; touches nothing", Args: cobra.NoArgs,
+		Use: "doctor", Short: "Check everything a start depends on: Postgres, Kafka, the registry, the claim check's bucket", Args: cobra.NoArgs,
 		Long: `doctor asks Postgres, Kafka and the schema registry for everything a start
 depends on and judges it with the same guards, each finding with the command that
-mends it. It changes nothing and may run beside a relay. Exit code 3: a start now
+mends it. It changes nothing (but writes one small object, always the same, into
+the claim check's bucket, if one is configured) and may run beside a relay. Exit code 3: a start now
 would be refused, or fail.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f, err := a.fleet()

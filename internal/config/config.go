@@ -58,6 +58,8 @@ type Config struct {
 	MaxEventBytes  Size           `yaml:"max_event_bytes"` // of a record on the wire
 	IdleCheckpoint IdleCheckpoint `yaml:"idle_checkpoint"`
 
+	ClaimCheck ClaimCheck `yaml:"claim_check"`
+
 	HTTP HTTP `yaml:"http"`
 	Log  Log  `yaml:"log"`
 
@@ -203,6 +205,7 @@ func defaults() *Config {
 		MaxEventBytes:   1_000_000,
 		DeadLetters:     defaultDeadLetters(),
 		IdleCheckpoint:  IdleCheckpoint{Interval: 10 * time.Second, Bytes: 16 << 20},
+		ClaimCheck:      ClaimCheck{Timeout: 30 * time.Second, Parallel: 8},
 		HTTP:            HTTP{Listen: ":9464"},
 		Log:             Log{Level: "info", Format: "text"},
 	}

@@ -251,6 +251,7 @@ databases:
   essays:
   exams: {enabled: true, url: "host=db password='s3cret \\' x' user=u", events: []}
 http: {listen: "127.0.0.1:0"}
+claim_check: {bucket: "s3://artifacts?region=eu-north-1", prefix: events/claims, timeout: 1m}
 `}
 	cfg := mustLoad(t, files, env("BROKERS", "b: 1"), "c.yml")
 	if !cfg.NeedsRegistry() {

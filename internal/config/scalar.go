@@ -2,11 +2,11 @@ package config
 
 import (
 	"fmt"
-	"math"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cdc-relay/cdc-relay/internal/contract"
 )
 
 // Size is a number of bytes. Files write it as a whole number with a unit: B,
@@ -14,26 +14,10 @@ import (
 // it is bytes.
 type Size int64
 
-var (
-	sizeForm  = regexp.MustCompile(`^(\d+)\s*([A-Za-z]*)$`)
-	sizeUnits = map[string]int64{"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40, "kb": 1e3, "mb": 1e6, "gb": 1e9}
-)
-
 // ParseSize reads the form Size describes.
 func ParseSize(s string) (Size, error) {
-	m := sizeForm.FindStringSubmatch(strings.TrimSpace(s))
-	if m == nil {
-		return 0, fmt.Errorf("%q is not a size; write a whole number and a unit, such as 8MiB", s)
-	}
-	unit, ok := sizeUnits[strings.ToLower(m[2])]
-	if !ok {
-		return 0, fmt.Errorf("%q has the unknown unit %q; write B, KiB, MiB or GiB, such as 8MiB", s, m[2])
-	}
-	n, err := strconv.ParseInt(m[1], 10, 64)
-	if err != nil || n > math.MaxInt64/unit {
-		return 0, fmt.Errorf("%q is too large for a size; write for example 1GiB", s)
-	}
-	return Size(n * unit), nil
+	n, err := contract.ParseSize(s)
+	return Size(n), err
 }
 
 // String is the shortest exact form ParseSize reads back.

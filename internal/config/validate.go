@@ -74,6 +74,7 @@ func (v *validator) all() {
 	v.registry()
 	v.deadLetters()
 	v.lint()
+	v.claimCheck()
 	v.between("postgres.sender_timeout", c.Postgres.SenderTimeout, time.Second, time.Hour)
 	v.between("idle_checkpoint.interval", c.IdleCheckpoint.Interval, 100*time.Millisecond, time.Hour)
 	v.size("idle_checkpoint.bytes", c.IdleCheckpoint.Bytes, 1<<20, 1<<40)
@@ -188,6 +189,7 @@ func (v *validator) shown(path, value string) string {
 
 // needs checks what only the contracts tell: Avro needs a registry and schemas.
 func (v *validator) needs() {
+	v.claimNeeds()
 	if !v.cfg.NeedsRegistry() || v.bad["registry"] {
 		return
 	}

@@ -84,6 +84,7 @@ type Form struct {
 	HeadersOff bool        // only the row's own headers; Add is not sent either
 	Legacy     bool        // the topic's class is how it is created; an existing one is left as it is
 	Add        []HeaderAdd // by name
+	Claim      Claim
 
 	SubjectNaming SubjectNaming // of the registry's subject; Avro only
 }

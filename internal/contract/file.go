@@ -41,6 +41,8 @@ type Defaults struct {
 	// SubjectName names the registry's subjects: topic (the default), record or
 	// topic_record; see SubjectNaming.
 	SubjectName string `yaml:"subject_name"`
+	// ClaimCheck may not name fields: those are an event's own.
+	ClaimCheck ClaimCheck `yaml:"claim_check"`
 }
 
 // Event is one event type as a file describes it. What is empty is taken from
@@ -56,7 +58,8 @@ type Event struct {
 	Headers    Headers  `yaml:"headers"`
 	OnError    string   `yaml:"on_error"`
 
-	SubjectName string `yaml:"subject_name"`
+	SubjectName string     `yaml:"subject_name"`
+	ClaimCheck  ClaimCheck `yaml:"claim_check"`
 }
 
 // Also is a second form of an event, produced in the same transaction. What is
@@ -73,7 +76,8 @@ type Also struct {
 	TopicClass string   `yaml:"topic_class"`
 	Headers    Headers  `yaml:"headers"`
 
-	SubjectName string `yaml:"subject_name"`
+	SubjectName string     `yaml:"subject_name"`
+	ClaimCheck  ClaimCheck `yaml:"claim_check"`
 }
 
 // Headers say which standard headers an event has. Enabled: false is the
@@ -85,6 +89,19 @@ type Headers struct {
 	// rule. Those of an event lie over the defaults', name by name; an empty list
 	// takes one away.
 	Add map[string][]string `yaml:"add"`
+}
+
+// ClaimCheck says what of an event goes into object storage when it is large;
+// the record then holds an ArtifactRef in its place. Sizes and durations are
+// text: "50KB", "720h". What is empty is taken from the defaults.
+type ClaimCheck struct {
+	Payload     *bool    `yaml:"payload"`      // the whole value; false turns off what the defaults say
+	Fields      []string `yaml:"fields"`       // paths in the payload, as in data.corrected_text
+	Over        string   `yaml:"over"`         // more bytes than this; default 50KB
+	TTL         string   `yaml:"ttl"`          // how long the object is needed; empty: for ever
+	ContentType string   `yaml:"content_type"` // of the object
+	Encryption  string   `yaml:"encryption"`   // what the bucket does, told to consumers; the relay encrypts nothing
+	Type        string   `yaml:"type"`         // a symbol of ArtifactType
 }
 
 // TopicClass is how topics of a class are created.

@@ -86,6 +86,7 @@ func (m *merger) collect(f *File) {
 		m.say(f, "defaults.headers.enabled", fmt.Sprint(*d.Headers.Enabled))
 	}
 	m.collectAdd(f)
+	m.collectClaim(f)
 	for _, name := range slices.Sorted(maps.Keys(f.TopicClasses)) {
 		at := place{f, "topic_classes." + name}
 		cl := f.TopicClasses[name]
@@ -156,6 +157,7 @@ func (m *merger) defaults() {
 		m.c.onError = m.onError(at, v)
 	}
 	m.defaultAdd()
+	m.claimDefaults()
 	m.unknownRule()
 }
 
@@ -203,7 +205,7 @@ func (m *merger) event(f *File, j int) {
 		m.c.rules = append(m.c.rules, rule)
 	}
 	main := m.base
-	m.form(&main, at, Also{Topic: e.Topic, Key: e.Key, Schema: e.Schema, Encoding: e.Encoding, TopicClass: e.TopicClass, Headers: e.Headers, SubjectName: e.SubjectName})
+	m.form(&main, at, Also{Topic: e.Topic, Key: e.Key, Schema: e.Schema, Encoding: e.Encoding, TopicClass: e.TopicClass, Headers: e.Headers, SubjectName: e.SubjectName, ClaimCheck: e.ClaimCheck})
 	m.named(at.sub("topic"), e.Topic, e.Type, ofEvent)
 	rule.Forms = append(rule.Forms, main)
 	for k, a := range e.Also {
@@ -253,6 +255,7 @@ func (m *merger) form(f *Form, at place, a Also) {
 	if a.SubjectName != "" {
 		f.SubjectNaming = m.subjectNaming(at.sub("subject_name"), a.SubjectName)
 	}
+	m.claim(f, at.sub("claim_check"), &a.ClaimCheck)
 	if f.Encoding != Avro {
 		return
 	}

@@ -249,6 +249,12 @@ var findingCases = []struct {
 		return Registry(RegistryFacts{URL: "http://registry:8081", Err: errors.New("401")}, false)
 	}},
 	{"registry without schemas, production", Fail, func() []Finding { return Registry(registryEmpty(), false) }},
+	{"bucket in order", OK, func() []Finding { return ClaimCheck("s3://artifacts/events", nil, true) }},
+	{"bucket nobody needs", Warn, func() []Finding { return ClaimCheck("s3://artifacts/events", nil, false) }},
+	{"bucket that refuses", Fail, func() []Finding {
+		return ClaimCheck("s3://artifacts/events", event.Refusef("let the relay write there", "write events/cdc-relay-probe: 403"), true)
+	}},
+	{"bucket that cannot be reached", Fail, func() []Finding { return ClaimCheck("s3://artifacts/events", errors.New("dial tcp: refused"), true) }},
 	{"registry without schemas, testing", Fail, func() []Finding { return Registry(registryEmpty(), true) }},
 }
 

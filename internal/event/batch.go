@@ -17,6 +17,11 @@ const (
 	RedriveHeader = "cdc_redrive_id"
 )
 
+// ClaimHeader marks a record of which a part is in object storage: "payload"
+// when its value is an ArtifactRef, or "fields:" and the paths, with commas
+// between, that hold one.
+const ClaimHeader = "claim_check"
+
 // StandardHeaders are the headers a record has by default, in their order.
 var StandardHeaders = []string{"event_id", "event_type", "schema_version", "occurred_at", "content_type", "trace_id", "correlation_id", "traceparent"}
 
@@ -41,8 +46,9 @@ type Record struct {
 //	value := b.Keep(buf)
 type Batch struct {
 	Records []Record
+	Blobs   []Blob // objects to be stored first; some may be of records that were taken back
 	End     Checkpoint
-	Bytes   int // of keys, values and headers kept
+	Bytes   int // of keys, values, headers and blobs kept
 
 	pool    *Pool
 	chunks  [][]byte
@@ -114,7 +120,8 @@ func (b *Batch) Reset() {
 	}
 	clear(b.Records)
 	clear(b.headers)
-	*b = Batch{pool: b.pool, Records: b.Records[:0], chunks: b.chunks[:0], headers: b.headers[:0]}
+	clear(b.Blobs)
+	*b = Batch{pool: b.pool, Records: b.Records[:0], Blobs: b.Blobs[:0], chunks: b.chunks[:0], headers: b.headers[:0]}
 }
 
 // ChunkBytes is the size of the pieces in which batches take memory.

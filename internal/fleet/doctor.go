@@ -14,7 +14,8 @@ import (
 )
 
 // Doctor asks Postgres, Kafka and the registry for everything a start depends
-// on, and judges it with the guards a start uses. It touches nothing.
+// on, and judges it with the guards a start uses. It touches nothing but one small
+// object in the claim check's bucket, if there is one.
 //
 // The slots are read before the checkpoints and the standbys after them, so that
 // a relay at work meanwhile makes no slot look ahead of its checkpoint, and no
@@ -30,6 +31,7 @@ func (f *Fleet) Doctor(ctx context.Context) []doctor.Finding {
 	if f.ids != nil {
 		findings = append(findings, doctor.Registry(f.registryFacts(ctx), mayCreate)...)
 	}
+	findings = append(findings, f.claimFindings(ctx)...)
 	need := needed(servers)
 	for _, p := range f.Config.Pipelines() {
 		s, known := saved[p.Name]

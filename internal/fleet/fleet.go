@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cdc-relay/cdc-relay/internal/admin"
+	"github.com/cdc-relay/cdc-relay/internal/claim"
 	"github.com/cdc-relay/cdc-relay/internal/config"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 	"github.com/cdc-relay/cdc-relay/internal/kafka"
@@ -26,6 +27,7 @@ import (
 var (
 	_ relay.Source      = (*replication.Source)(nil)
 	_ relay.Sink        = (*sink.Sink)(nil)
+	_ relay.Sink        = claiming{}
 	_ relay.Former      = former{}
 	_ relay.Transformer = (*transform.Transformer)(nil)
 )
@@ -46,6 +48,7 @@ type Fleet struct {
 	schemas  *registry.Schemas // nil: no event is Avro
 	ids      *registry.Client  // nil: no event is Avro
 	pool     *event.Pool
+	claims   *claim.Store // nil: no bucket is configured
 }
 
 // New checks everything that can be checked without a connection.
@@ -57,6 +60,9 @@ func New(o Options) (*Fleet, error) {
 	}
 	if err := f.settings.Validate(); err != nil {
 		return nil, err
+	}
+	if c := o.Config.ClaimCheck; c.Bucket != "" {
+		f.claims = claim.New(claim.Options{Bucket: c.Bucket, Prefix: c.Prefix, URI: c.URI, Timeout: c.Timeout, Parallel: c.Parallel})
 	}
 	if !o.Config.NeedsRegistry() {
 		return f, nil

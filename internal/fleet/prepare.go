@@ -112,6 +112,9 @@ func (u *unit) compile(known schemaIDs, system, replayID string) transform.Optio
 			return s, ok
 		},
 	}
+	if u.claims != nil {
+		o.ClaimBase = u.claims.Base()
+	}
 	if u.schemas != nil {
 		o.Versions = u.schemas.Versions
 	}

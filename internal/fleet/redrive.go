@@ -301,7 +301,11 @@ func (r *redriver) commit(ctx context.Context) error {
 		return nil
 	}
 	r.batch.End = event.Checkpoint{Safe: r.saved.Safe, Events: uint64(r.out.Redriven + len(r.pending))}
-	if err := r.own.Commit(ctx, r.batch); err != nil {
+	err := r.store(ctx, r.batch)
+	if err == nil {
+		err = r.own.Commit(ctx, r.batch)
+	}
+	if err != nil {
 		return fmt.Errorf("after %d letters were resolved (run it again: what is resolved is not done twice): %w", r.out.Redriven+r.out.Discard, err)
 	}
 	r.settle()
@@ -380,6 +384,9 @@ func (r *redriver) releaseOnce(ctx context.Context) (left int, err error) {
 		saved.Redrive = r.out.ID
 		r.live.Resume(saved)
 		r.batch.End = saved.Checkpoint()
+		if err := r.store(ctx, r.batch); err != nil {
+			return err
+		}
 		if err := r.live.Commit(ctx, r.batch); err != nil {
 			return err
 		}

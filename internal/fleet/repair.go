@@ -310,6 +310,9 @@ func (r *repairer) commit(ctx context.Context) error {
 		return nil
 	}
 	r.batch.End = event.Checkpoint{Safe: r.audit.report.SnapshotLSN, Events: uint64(r.out.Produced) + uint64(n)}
+	if err := r.store(ctx, r.batch); err != nil {
+		return fmt.Errorf("after %d records were committed (run it again: what is there is not produced twice): %w", r.out.Produced, err)
+	}
 	if err := r.sink.Commit(ctx, r.batch); err != nil {
 		return fmt.Errorf("after %d records were committed (run it again: what is there is not produced twice): %w", r.out.Produced, err)
 	}

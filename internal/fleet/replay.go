@@ -33,7 +33,11 @@ func (u *unit) replay(ctx context.Context, live *relay.Pipeline, req replay.Requ
 		return nil
 	}
 	p := u.pipeline(role{plan: &plan})
-	if p.Transformer, err = u.transformer(ctx, system, plan.ID, prometheus.WrapRegistererWith(prometheus.Labels{"pipeline": p.Name}, u.Registerer)); err != nil {
+	reg := prometheus.WrapRegistererWith(prometheus.Labels{"pipeline": p.Name}, u.Registerer)
+	if p.Transformer, err = u.transformer(ctx, system, plan.ID, reg); err != nil {
+		return err
+	}
+	if err := u.claimed(ctx, p, reg); err != nil {
 		return err
 	}
 	return p.Run(ctx)

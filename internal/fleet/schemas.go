@@ -34,7 +34,7 @@ func (u *unit) wants() ([]registry.Want, error) {
 			wants = append(wants, u.schemas.Wants(subject, s.Schema, v, u.Config.Registry.References == config.ReferencesRegister)...)
 		}
 	}
-	return registry.Distinct(wants), nil
+	return u.wantReference(registry.Distinct(wants))
 }
 
 // errNoAvro is the answer of the schema commands where there is nothing to ask

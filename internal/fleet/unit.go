@@ -49,6 +49,9 @@ func (u *unit) run(ctx context.Context, live *relay.Pipeline, again *replay.Requ
 	if err == nil {
 		err = u.transforming(ctx, live, system)
 	}
+	if err == nil {
+		err = u.claimed(ctx, live, u.reg)
+	}
 	if ctx.Err() != nil {
 		u.Status.Set(u.cfg.Name, relay.Stopped, nil)
 		return nil

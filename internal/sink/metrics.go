@@ -75,9 +75,10 @@ func (m *metrics) committed(begin time.Time, b *event.Batch) {
 	m.commits.Inc()
 	m.seconds.Observe(now.Sub(begin).Seconds())
 	m.events.Add(float64(len(b.Records)))
-	m.bytes.Add(float64(b.Bytes))
+	bytes := float64(b.Bytes - b.BlobBytes())
+	m.bytes.Add(bytes)
 	m.perBatch.Observe(float64(len(b.Records)))
-	m.perBytes.Observe(float64(b.Bytes))
+	m.perBytes.Observe(bytes)
 	at := now.UnixMicro()
 	for i := range b.Records {
 		if t := b.Records[i].Time; t != 0 {

@@ -14,8 +14,8 @@ var errNotRow = errors.New("transform: the message is no row")
 
 // Append adds the records of the row in m to b: one, and one more for each
 // `also` form of its event; or, instead of all of them, one dead letter. Nothing
-// of m is kept. On error b.Records is as before; the error is a Fault that says
-// what to do.
+// of m is kept. On error b.Records and b.Blobs are as before; the error is a Fault
+// that says what to do.
 //
 // A logical message whose prefix is not ours gives no record and is counted.
 func (t *Transformer) Append(b *event.Batch, m *event.Msg) error {
@@ -26,12 +26,12 @@ func (t *Transformer) Append(b *event.Batch, m *event.Msg) error {
 		t.metrics.ignored.Inc()
 		return nil
 	}
-	before := len(b.Records)
+	before, blobs := len(b.Records), len(b.Blobs)
 	if err := t.append(b, m); err != nil {
-		b.Records = b.Records[:before]
+		b.Records, b.Blobs = b.Records[:before], b.Blobs[:blobs]
 		return t.bury(b, err)
 	}
-	return t.pass(b, before)
+	return t.pass(b, before, blobs)
 }
 
 func (t *Transformer) append(b *event.Batch, m *event.Msg) error {
@@ -116,6 +116,9 @@ func (t *Transformer) record(b *event.Batch, r *rule, i int) error {
 	if err := t.size(&rec, r, f); err != nil {
 		return err
 	}
+	if t.claimed.header != nil {
+		r.metrics.claim(t.claimed.payload)
+	}
 	b.Records = append(b.Records, rec)
 	return nil
 }
@@ -172,8 +175,8 @@ func (t *Transformer) size(rec *event.Record, r *rule, f *form) error {
 	if wire <= f.maxBytes {
 		return nil
 	}
-	mend := "keep large content out of the event (an object store and a reference), or raise the topic's max.message.bytes " +
-		"and max_event_bytes of the relay's configuration"
+	mend := "have the relay put it into object storage (claim_check: {payload: true} or fields, " + f.at + "), or raise the topic's " +
+		"max.message.bytes and max_event_bytes of the relay's configuration"
 	if f.encoding == contract.Avro {
 		mend += "; the limit counts the Avro form"
 	}

@@ -60,11 +60,12 @@ func (t *Transformer) Hold(h *deadletter.Held) {
 	t.metrics.held.Set(float64(h.Len()))
 }
 
-// pass lets the records of the row through, those in b from before on, unless
+// pass lets the records of the row through, those in b from before on (and the
+// objects they refer to, from blobs on), unless
 // one of them has to wait behind a dead letter: then all of them are parked, for
 // the forms of an event are published together or not at all. In the ordinary
 // case, nothing held, it costs nothing.
-func (t *Transformer) pass(b *event.Batch, before int) error {
+func (t *Transformer) pass(b *event.Batch, before, blobs int) error {
 	d := t.letters
 	if d == nil {
 		return nil
@@ -101,7 +102,7 @@ func (t *Transformer) pass(b *event.Batch, before int) error {
 	if aggregate != nil {
 		l.Holds = append(l.Holds, deadletter.Hold{Key: string(aggregate)})
 	}
-	b.Records = b.Records[:before]
+	b.Records, b.Blobs = b.Records[:before], b.Blobs[:blobs]
 	t.metrics.parked.WithLabelValues(t.opts.Service, t.label()).Inc()
 	return t.post(b, &l)
 }

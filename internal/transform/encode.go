@@ -190,15 +190,23 @@ const wireMagic = 0
 
 // value writes the value of a form into the batch; nil is a tombstone.
 func (t *Transformer) value(b *event.Batch, f *form) ([]byte, error) {
-	payload := t.row.payload
-	if payload == nil {
+	t.claimed.reset()
+	if t.row.payload == nil {
 		return nil, nil
 	}
 	if f.encoding != contract.Avro {
-		return keepText(b, payload), nil
+		payload, err := t.claimFields(b, f, nil)
+		if err != nil {
+			return nil, err
+		}
+		return t.claimValue(b, f, keepText(b, payload))
 	}
 	t.step = stepVersion
 	v, err := t.pick(f)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := t.claimFields(b, f, v)
 	if err != nil {
 		return nil, err
 	}
@@ -211,5 +219,5 @@ func (t *Transformer) value(b *event.Batch, f *form) ([]byte, error) {
 				f.schema, v.number, f.at),
 			"the payload breaks its schema %sV%d (topic %s)", f.schema, v.number, f.topicName())
 	}
-	return b.Keep(buf), nil
+	return t.claimValue(b, f, b.Keep(buf))
 }

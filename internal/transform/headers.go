@@ -175,7 +175,7 @@ func (t *Transformer) deriveTrace() {
 // headers are counted.
 func (t *Transformer) headers(b *event.Batch, r *rule, f *form, own bool) ([]event.Header, error) {
 	given := t.row.given.list
-	hs := b.HeaderBuf(len(given) + int(standards) + len(f.add) + 1)
+	hs := b.HeaderBuf(len(given) + int(standards) + len(f.add) + 2)
 	first, last := f.set.bounds()
 	if f.set != headersOff {
 		if err := t.derive(f.set); err != nil {
@@ -197,10 +197,13 @@ func (t *Transformer) headers(b *event.Batch, r *rule, f *form, own bool) ([]eve
 		if f.set != headersOff && (g.std != notStandard && g.std >= first && g.std <= last || f.adds(g.key)) {
 			continue
 		}
-		if t.mark.key != "" && g.key == t.mark.key {
+		if t.mark.key != "" && g.key == t.mark.key || t.claimed.header != nil && g.key == event.ClaimHeader {
 			continue
 		}
 		hs = append(hs, event.Header{Key: g.key, Value: keepText(b, g.value)})
+	}
+	if t.claimed.header != nil {
+		hs = append(hs, event.Header{Key: event.ClaimHeader, Value: keepText(b, t.claimed.header)})
 	}
 	if t.mark.key != "" {
 		hs = append(hs, event.Header{Key: t.mark.key, Value: keepConst(b, t.mark.value)})
@@ -213,8 +216,11 @@ func (t *Transformer) standardValue(b *event.Batch, r *rule, f *form, s standard
 	v := t.derived.value[s]
 	switch s {
 	case stdContentType:
-		// What we encoded we know better than the row; what passes through, the
-		// row knows better.
+		// What we encoded we know better than the row, a reference too; what
+		// passes through, the row knows better.
+		if t.claimed.payload && f.encoding != contract.Avro {
+			return keepConst(b, contentJSON)
+		}
 		if v == nil || f.encoding == contract.Avro {
 			return keepConst(b, f.contentType)
 		}

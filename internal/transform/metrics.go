@@ -18,6 +18,7 @@ type metrics struct {
 	fell      *prometheus.CounterVec
 	over      *prometheus.CounterVec
 	bytes     *prometheus.HistogramVec
+	claimed   *prometheus.CounterVec
 	ignored   prometheus.Counter
 	letters   *prometheus.CounterVec
 	parked    *prometheus.CounterVec
@@ -62,6 +63,10 @@ func newMetrics(reg, shared prometheus.Registerer) (*metrics, error) {
 			Help:    "Bytes of key, value and headers of a record.",
 			Buckets: prometheus.ExponentialBuckets(128, 2, 14), // to 1 MiB
 		}, labels),
+		claimed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cdc_relay_event_claimed_total",
+			Help: "Records whose value (payload) or some of whose fields (fields) went into object storage.",
+		}, append(labels[:2:2], "part")),
 		ignored: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "cdc_relay_logical_messages_ignored_total",
 			Help: "Logical messages with a prefix that is not the relay's.",
@@ -74,7 +79,7 @@ func newMetrics(reg, shared prometheus.Registerer) (*metrics, error) {
 	if shared == nil {
 		shared = reg
 	}
-	var errs [11]error
+	var errs [12]error
 	m.missing, errs[0] = register(shared, m.missing)
 	m.keys, errs[9] = register(shared, m.keys)
 	m.headers, errs[10] = register(shared, m.headers)
@@ -86,6 +91,7 @@ func newMetrics(reg, shared prometheus.Registerer) (*metrics, error) {
 	m.letters, errs[6] = register(reg, m.letters)
 	m.parked, errs[7] = register(reg, m.parked)
 	m.held, errs[8] = register(reg, m.held)
+	m.claimed, errs[11] = register(reg, m.claimed)
 	return m, errors.Join(errs[:]...)
 }
 
@@ -123,6 +129,8 @@ type ruleMetrics struct {
 	bytes         prometheus.Observer
 	keySeconds    prometheus.Observer
 	headerSeconds prometheus.Observer
+
+	claimedPayload, claimedFields prometheus.Counter // nil: no form of the rule claims anything
 }
 
 // additions gives each header that the contract adds the counter of its misses.
@@ -130,6 +138,20 @@ func (m *metrics) additions(service, eventType string, add []addition) {
 	for i := range add {
 		add[i].missing = m.missingBy.WithLabelValues(service, typeLabel(eventType), add[i].key)
 	}
+}
+
+func (r *ruleMetrics) claim(payload bool) {
+	if payload {
+		r.claimedPayload.Inc()
+	} else {
+		r.claimedFields.Inc()
+	}
+}
+
+// claims makes the metrics of a rule that claims something.
+func (m *metrics) claims(r *ruleMetrics, service, eventType string) {
+	r.claimedPayload = m.claimed.WithLabelValues(service, typeLabel(eventType), "payload")
+	r.claimedFields = m.claimed.WithLabelValues(service, typeLabel(eventType), "fields")
 }
 
 func typeLabel(eventType string) string {

@@ -35,6 +35,10 @@ type Options struct {
 	Versions func(name string) []int
 	Schemas  func(name string, version int) (Schema, bool)
 
+	// ClaimBase is where the URIs of claimed objects begin: s3://bucket/prefix.
+	// References of whole Avro values have the schema RefSchema, version 0.
+	ClaimBase string
+
 	Service  string // label of metrics
 	Database string // with SystemID: part of derived event ids
 	SystemID string // of the Postgres cluster
@@ -92,6 +96,7 @@ type Transformer struct {
 
 	row     row
 	derived derived
+	claimed claimed
 	version []byte
 	timed   bool // the row in hand is one whose work is measured
 	fell    bool // a key rule of the row in hand was of no use
@@ -127,6 +132,7 @@ type form struct {
 	defaultVersion []byte // header value when the row names no version
 	maxBytes       int
 	compacted      bool
+	claim          *claim // nil: none
 }
 
 func (f *form) topicName() string {
@@ -220,6 +226,9 @@ func (t *Transformer) compileRule(src *contract.Rule, book *schemaBook) (*rule, 
 		}
 		r.forms = append(r.forms, f)
 		r.needJSON = r.needJSON || f.encoding == contract.JSON
+		if f.claim != nil {
+			t.metrics.claims(&r.metrics, t.opts.Service, src.Type)
+		}
 	}
 	r.places = t.placesOf(r)
 	return r, nil
@@ -263,12 +272,12 @@ func (t *Transformer) compileForm(src *contract.Form, book *schemaBook) (form, e
 		return f, err
 	}
 	switch src.Encoding {
-	case contract.JSON:
-		f.contentType = contentJSON
-		return f, nil
-	case contract.Bytes:
-		f.contentType = contentBytes
-		return f, nil
+	case contract.JSON, contract.Bytes:
+		if f.contentType = contentJSON; src.Encoding == contract.Bytes {
+			f.contentType = contentBytes
+		}
+		f.claim, err = t.compileClaim(&src.Claim, &f)
+		return f, err
 	}
 	if f.versions, err = book.versions(src.Schema); err != nil {
 		return f, err
@@ -276,5 +285,6 @@ func (t *Transformer) compileForm(src *contract.Form, book *schemaBook) (form, e
 	if f.byDefault = defaultVersion(f.versions); f.byDefault != nil {
 		f.defaultVersion = f.byDefault.text
 	}
-	return f, nil
+	f.claim, err = t.compileClaim(&src.Claim, &f)
+	return f, err
 }

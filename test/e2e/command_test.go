@@ -28,7 +28,7 @@ func (l *lab) run(args ...string) *command {
 // bare runs cdc-relay with exactly these arguments, in the lab's folder.
 func (l *lab) bare(args ...string) *command {
 	l.Helper()
-	return l.with(nil, args...)
+	return l.with(l.env, args...)
 }
 
 // with runs cdc-relay with these variables besides those of the test.

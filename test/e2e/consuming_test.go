@@ -32,7 +32,7 @@ const group = "result-aggregator"
 type service struct {
 	binary string
 	args   []string
-	env    []string
+	vars   []string
 }
 
 // goService builds what the page shows, as it is.
@@ -52,7 +52,7 @@ func pythonService(l *lab) service {
 	l.Helper()
 	return service{
 		binary: stack.Python(l.T), args: []string{"-u", l.exampleFile("python service", "service.py")},
-		env: []string{"PYTHONPATH=" + filepath.Join(rig.Root(), "clients", "python")},
+		vars: []string{"PYTHONPATH=" + filepath.Join(rig.Root(), "clients", "python")},
 	}
 }
 
@@ -95,7 +95,7 @@ func (c *consumers) instance(bootstrap string) *instance {
 	c.made++
 	log, err := os.Create(filepath.Join(c.dir, fmt.Sprintf("consumer%d.log", c.made)))
 	c.check(err)
-	env := append([]string{"DATABASE_URL=" + c.url, "KAFKA_BOOTSTRAP=" + bootstrap, "TOPICS=" + strings.Join(rig.Topics(c.name), ","), "METRICS_PORT=" + port}, c.env...)
+	env := append([]string{"DATABASE_URL=" + c.url, "KAFKA_BOOTSTRAP=" + bootstrap, "TOPICS=" + strings.Join(rig.Topics(c.name), ","), "METRICS_PORT=" + port}, c.vars...)
 	r, err := rig.Start(c.binary, env, log, c.args...)
 	c.check(err)
 	number := c.made

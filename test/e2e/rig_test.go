@@ -57,6 +57,7 @@ type lab struct {
 	config string // its path
 	conf   rig.Config
 	truth  *rig.Truth
+	env    []string // of the relay, besides ours
 }
 
 // setup changes a lab before its configuration is written.
@@ -184,7 +185,7 @@ func (l *lab) launch(args ...string) *rig.Relay {
 	if err != nil {
 		l.Fatal(err)
 	}
-	r, err := rig.Start(binary, nil, log, append([]string{"-c", l.config}, args...)...)
+	r, err := rig.Start(binary, l.env, log, append([]string{"-c", l.config}, args...)...)
 	if err != nil {
 		l.Fatal(err)
 	}

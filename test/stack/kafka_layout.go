@@ -108,13 +108,19 @@ func (a *apache) all() []*apacheNode {
 
 // settings are the broker properties of this package. What differs from
 // Kafka's defaults makes it small, quick to restart after SIGKILL (a session of
-// 9 s would be waited for) and quick to abort what a dead producer left open.
+// 9 s would be waited for) and quick to abort what a dead producer left open. A
+// shared broker is not restarted, and its session is long instead: fenced for a
+// moment on a busy machine, Kafka 4.4 may leave transactions open for ever.
 func (a *apache) settings(n *apacheNode) map[string]string {
 	var voters []string
 	for _, v := range a.all() {
 		if v.voter != nil {
 			voters = append(voters, fmt.Sprintf("%d@%s", v.id, v.voter.addr()))
 		}
+	}
+	session := "30000"
+	if a.config.killable {
+		session = "2500"
 	}
 	factor, inSync := "1", "1"
 	if a.config.brokers >= 3 {
@@ -143,7 +149,7 @@ func (a *apache) settings(n *apacheNode) map[string]string {
 
 		"auto.create.topics.enable":                                   "false",
 		"group.initial.rebalance.delay.ms":                            "0",
-		"broker.session.timeout.ms":                                   "2500",
+		"broker.session.timeout.ms":                                   session,
 		"broker.heartbeat.interval.ms":                                "500",
 		"log.cleaner.dedupe.buffer.size":                              "4194304",
 		"transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",

@@ -1,0 +1,446 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/cdc-relay/cdc-relay/claimcheck"
+	"github.com/cdc-relay/cdc-relay/outbox"
+	"github.com/cdc-relay/cdc-relay/test/rig"
+	"github.com/cdc-relay/cdc-relay/test/s3"
+	"github.com/cdc-relay/cdc-relay/test/stack"
+)
+
+// claims is a lab whose relay has a claim check, by the examples of the page.
+type claims struct {
+	*lab
+	s3    *s3.Server
+	topic map[string]string // by event type
+	want  []corrected
+}
+
+// The event types of the page.
+const (
+	textCorrected = "essay.text.corrected"
+	essayArchived = "essay.archived"
+)
+
+// corrected is an event that was committed.
+type corrected struct{ id, typ, essay, text string }
+
+func (c corrected) payload() string {
+	doc, err := json.Marshal(map[string]any{"essay_id": c.essay, "data": map[string]any{"corrected_text": c.text, "corrections": 3}})
+	if err != nil {
+		return err.Error()
+	}
+	return string(doc)
+}
+
+func claimExample(t *testing.T, name string) string {
+	t.Helper()
+	text, err := rig.Example("docs/claim-check.md", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// newClaims makes the lab; change adapts the contract of the page.
+func newClaims(t *testing.T, change func(contract string) string, setups ...setup) *claims {
+	t.Helper()
+	c := &claims{s3: s3.New(t), topic: map[string]string{}}
+	schemas := filepath.Join(t.TempDir(), "avro")
+	if err := os.CopyFS(schemas, os.DirFS(filepath.Join(rig.Root(), "schemas", "avro"))); err != nil {
+		t.Fatal(err)
+	}
+	for file, name := range map[string]string{"EssayTextCorrectedEventV1.avsc": "schema", "ArtifactType.avsc": "artifact-type"} {
+		if err := os.WriteFile(filepath.Join(schemas, file), []byte(claimExample(t, name)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.lab = newLab(t, append(slices.Clone(setups), func(l *lab, conf *rig.Config) {
+		l.env = s3.Env()
+		conf.Schemas = schemas
+		conf.Extra += strings.Replace(claimExample(t, "relay"), "region=eu-north-1", strings.SplitN(c.s3.URL(), "?", 2)[1], 1)
+		conf.Contract = strings.NewReplacer("essays.", l.name+".").Replace(claimExample(t, "contract"))
+		if change != nil {
+			conf.Contract = change(conf.Contract)
+		}
+		for typ, topic := range map[string]string{textCorrected: "text.corrected.v1", essayArchived: "archived.v1"} {
+			c.topic[typ] = l.name + "." + topic
+		}
+	})...)
+	return c
+}
+
+// text is a text of n bytes that no other event has.
+func text(n int) string {
+	return strings.Repeat(uuid.NewString()+" Å\"\n", n/41+1)[:n]
+}
+
+// publish commits events of a type, a transaction each.
+func (c *claims) publish(typ string, texts ...string) {
+	c.Helper()
+	for _, s := range texts {
+		e := corrected{uuid.NewString(), typ, fmt.Sprintf("essay-%d", len(c.want)%3), strings.ToValidUTF8(s, "")}
+		c.check(pgx.BeginFunc(c.ctx(time.Minute), c.db, func(tx pgx.Tx) error {
+			return outbox.Publish(c.Context(), tx, outbox.Event{
+				ID: outbox.ID(uuid.MustParse(e.id)), AggregateType: "essay", AggregateID: e.essay, Type: typ, Payload: json.RawMessage(e.payload()),
+			})
+		}))
+		c.want = append(c.want, e)
+	}
+}
+
+// arrived reads until everything committed is there and nothing more comes, and
+// demands each event once, whole, with what was claimed fetched and verified.
+func (c *claims) arrived(r *rig.Reader) (claimed int) {
+	c.Helper()
+	c.check(r.Read(c.ctx(time.Minute), func(n int) bool { return n >= len(c.want) }))
+	c.check(r.Settle(c.ctx(time.Minute), 1500*time.Millisecond))
+	if len(r.All) != len(c.want) {
+		c.Errorf("%d records, %d events were committed", len(r.All), len(c.want))
+	}
+	dec, err := rig.NewDecoder(c.sr.URL())
+	c.check(err)
+	byID := map[string]corrected{}
+	for _, e := range c.want {
+		byID[e.id] = e
+	}
+	for i := range r.All {
+		rec := &r.All[i]
+		e, ok := byID[rec.Headers["event_id"]]
+		if !ok {
+			c.Errorf("event %s is not one that was committed, or comes twice", rec.Headers["event_id"])
+			continue
+		}
+		delete(byID, e.id)
+		if rec.Key != e.essay || rec.Topic != c.topic[e.typ] || rec.Headers["content_type"] != "application/avro" {
+			c.Errorf("event %s: key %q, topic %s, headers %v", e.id, rec.Key, rec.Topic, rec.Headers)
+		}
+		if c.whole(dec, rec, e) {
+			claimed++
+		}
+	}
+	return claimed
+}
+
+// whole demands that a record is the event, and reports whether a part of it is
+// an object.
+func (c *claims) whole(dec *rig.Decoder, rec *rig.Record, e corrected) bool {
+	c.Helper()
+	v, err := dec.Decode(c.ctx(time.Minute), rec.Value)
+	c.check(err)
+	kind, fields := claimcheck.Of([]byte(rec.Headers["claim_check"]))
+	switch kind {
+	case claimcheck.Payload:
+		v, err = dec.Decode(c.ctx(time.Minute), c.fetch(v, "event_payload", "application/avro"))
+		c.check(err)
+	case claimcheck.Fields:
+		data, _ := v["data"].(map[string]any)
+		if !slices.Equal(fields, []string{"data.corrected_text"}) {
+			c.Errorf("claimed %v", fields)
+		}
+		ref := data["corrected_text"]
+		if m, ok := ref.(map[string]any); ok && len(m) == 1 { // a union, as the Avro JSON encoding has it
+			ref = m["huleedu.events.ArtifactRef"]
+		}
+		m, _ := ref.(map[string]any)
+		data["corrected_text"] = string(c.fetch(m, "corrected_text", "text/plain; charset=utf-8"))
+	}
+	data, _ := v["data"].(map[string]any)
+	if v["essay_id"] != e.essay || unwrapped(data["corrected_text"]) != e.text {
+		c.Errorf("event %s is not whole: %.80v", e.id, v)
+	}
+	return kind != claimcheck.None
+}
+
+// unwrapped is a value of a union without its wrapper.
+func unwrapped(v any) any {
+	if m, ok := v.(map[string]any); ok && len(m) == 1 {
+		return m["string"]
+	}
+	return v
+}
+
+// fetch reads the object of a reference from the server and verifies it.
+func (c *claims) fetch(ref map[string]any, typ, media string) []byte {
+	c.Helper()
+	key, ok := strings.CutPrefix(fmt.Sprint(ref["uri"]), "s3://"+s3.Bucket+"/")
+	if !ok {
+		c.Fatalf("%v", ref)
+	}
+	data, contentType := c.s3.Object(key)
+	sum := sha256.Sum256(data)
+	hash := hex.EncodeToString(sum[:])
+	if key != "events/sha256/"+hash[:2]+"/"+hash || ref["sha256"] != hash || ref["bytes"] != int64(len(data)) ||
+		ref["content_type"] != media || contentType != media || fmt.Sprint(plainRef(ref["ttl_sec"], "int")) != "2592000" || ref["type"] != typ {
+		c.Errorf("the object at %s (%s, %d bytes, %s) is not what its reference says: %v", key, contentType, len(data), hash, ref)
+	}
+	return data
+}
+
+func plainRef(v any, branch string) any {
+	if m, ok := v.(map[string]any); ok {
+		return m[branch]
+	}
+	return v
+}
+
+// objects are the keys of what was stored, without the probe.
+func (c *claims) objects() []string { return c.s3.Keys("events/sha256/") }
+
+// puts is how often an object was sent to the server, whether it took it or not.
+func (c *claims) puts() int { return len(c.s3.Requests("PUT /" + s3.Bucket + "/events/sha256/")) }
+
+func (c *claims) metric(r *rig.Relay, name string, parts ...string) float64 {
+	c.Helper()
+	v, err := r.Metric(c.ctx(10*time.Second), name, parts...)
+	c.check(err)
+	return v
+}
+
+// A field and a whole value over their limits come as references, what is small
+// comes as ever, in one order; sizes, claims and uploads are counted.
+func TestClaimCheck(t *testing.T) {
+	c := newClaims(t, nil)
+	r := c.start()
+	c.publish(textCorrected, text(100), text(60_000), text(49_000), text(150_000))
+	c.publish(essayArchived, text(100), text(190_000), text(300_000))
+	same := text(70_000)
+	c.publish(textCorrected, same, same)
+	reader := c.reader(c.topic[textCorrected], c.topic[essayArchived])
+	if n := c.arrived(reader); n != 5 {
+		t.Errorf("%d records were claimed, want 5", n)
+	}
+	if n := len(c.objects()); n != 4 { // the same text twice is one object
+		t.Errorf("%d objects: %v", n, c.objects())
+	}
+	for name, want := range map[string]float64{
+		"kafka_event_bytes_count": 9, "cdc_relay_event_claimed_total": 5,
+	} {
+		if got := c.metric(r, name); got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+	if got := c.metric(r, "cdc_relay_event_claimed_total", `part="fields"`, `event_type="`+textCorrected+`"`); got != 4 {
+		t.Errorf("%v records with claimed fields", got)
+	}
+	stored, present := c.metric(r, "cdc_relay_claim_objects_total", `"stored"`), c.metric(r, "cdc_relay_claim_objects_total", `"present"`)
+	if stored != 4 || present > 1 || c.metric(r, "cdc_relay_claim_failures_total") != 0 || c.metric(r, "cdc_relay_claim_upload_seconds_count") != 4 {
+		t.Errorf("%v stored, %v present", stored, present)
+	}
+	if got := c.metric(r, "cdc_relay_claim_stored_bytes_total"); got < 60_000+150_000+300_000+70_000 || got > 700_000 {
+		t.Errorf("%v bytes stored", got)
+	}
+	c.run("doctor").exits(0).says("claim check", "s3://artifacts/events can be written and read")
+	c.stops(r)
+}
+
+// What is over the target is counted, what is over the limit stops the pipeline
+// and says how the claim check would help.
+func TestSizes(t *testing.T) {
+	c := newClaims(t, func(string) string {
+		return "events: [{type: " + textCorrected + ", topic: TOPIC, schema: EssayTextCorrectedEvent}]\n"
+	}, with(func(c *rig.Config) { c.Extra += "max_event_bytes: 300KB\n" }))
+	c.change(func(conf *rig.Config) {
+		conf.Contract = strings.ReplaceAll(conf.Contract, "TOPIC", c.topic[textCorrected])
+	})
+	r := c.start()
+	c.publish(textCorrected, text(1000), text(99_000), text(101_000), text(290_000))
+	reader := c.reader(c.topic[textCorrected])
+	if n := c.arrived(reader); n != 0 {
+		t.Errorf("%d claimed without a rule", n)
+	}
+	sum := 0
+	for i := range reader.All {
+		rec := &reader.All[i]
+		sum += len(rec.Key) + len(rec.Value)
+		for k, v := range rec.Headers {
+			sum += len(k) + len(v)
+		}
+	}
+	service := `service="`
+	for name, want := range map[string]float64{
+		"kafka_event_bytes_count": 4, "kafka_event_bytes_sum": float64(sum), "cdc_relay_event_over_target_total": 2,
+	} {
+		if got := c.metric(r, name, service, `event_type="`+textCorrected+`"`); got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+	if got := c.metric(r, "kafka_event_bytes_bucket", `le="131072"`); got != 3 {
+		t.Errorf("%v records of at most 128 KiB", got)
+	}
+	small := c.want
+	c.publish(textCorrected, text(310_000))
+	c.gone(r, 1, time.Minute, "its limit is 300000", "claim_check: {payload: true}", c.want[len(small)].id)
+	c.want = small
+	c.arrived(reader)
+}
+
+// Storage that is down for ten seconds holds the pipeline up and loses and
+// doubles nothing; Postgres is told nothing meanwhile.
+func TestClaimStorageDown(t *testing.T) {
+	c := newClaims(t, nil)
+	r := c.start()
+	c.publish(textCorrected, text(60_000), text(100))
+	reader := c.reader(c.topic[textCorrected])
+	c.arrived(reader)
+	c.acknowledged()
+	c.s3.Down()
+	c.publish(textCorrected, text(100), text(60_000), text(100), text(90_000))
+	back := time.After(10 * time.Second)
+	first := c.flushed() // what was committed is before it
+	c.logged(r, "s3://artifacts", time.Minute)
+	<-back
+	if at := c.confirmed(); at >= first {
+		t.Errorf("the slot is confirmed up to %s while the objects of %s are not stored", at, first)
+	}
+	if c.restarts(r) == 0 || c.metric(r, "cdc_relay_claim_failures_total") == 0 {
+		t.Error("the storage was down, and nobody noticed")
+	}
+	c.s3.Up()
+	if n := c.arrived(reader); n != 3 {
+		t.Errorf("%d claimed, want 3", n)
+	}
+	c.stops(r)
+}
+
+// A relay killed when its objects are stored and its transaction is not begun:
+// the next one finds them, and everything is there once.
+func TestClaimKilledBetweenUploadAndCommit(t *testing.T) {
+	c := newClaims(t, nil)
+	r := c.start()
+	stored := make(chan struct{}, 16)
+	c.s3.Answer(func(w http.ResponseWriter, req *http.Request) bool {
+		if req.Method != http.MethodPut || !strings.Contains(req.URL.Path, "/sha256/") {
+			return false
+		}
+		c.s3.Store(httptest.NewRecorder(), req)
+		stored <- struct{}{}
+		<-req.Context().Done() // the answer never comes
+		return true
+	})
+	c.publish(textCorrected, text(60_000), text(100))
+	select {
+	case <-stored:
+	case <-c.ctx(time.Minute).Done():
+		t.Fatal("nothing was stored")
+	}
+	r.Kill()
+	if len(c.objects()) != 1 {
+		t.Fatalf("objects %v", c.objects())
+	}
+	c.s3.Answer(nil)
+	r = c.start()
+	c.arrived(c.reader(c.topic[textCorrected]))
+	if n := len(c.objects()); n != 1 {
+		t.Errorf("%d objects, want the one", n)
+	}
+	if n := c.metric(r, "cdc_relay_claim_objects_total", `"present"`); n != 1 {
+		t.Errorf("%v found present", n)
+	}
+	c.stops(r)
+}
+
+// A replay refers to the objects that are there.
+func TestClaimReplay(t *testing.T) {
+	c := newClaims(t, nil)
+	r := c.start()
+	c.publish(textCorrected, text(100))
+	reader := c.reader(c.topic[textCorrected])
+	c.arrived(reader)
+	c.acknowledged()
+	out := c.run("slots", "anchor", "before").exits(0).out
+	from := wordAfter(t, out, "--from-lsn ")
+	c.publish(textCorrected, text(60_000), text(80_000), text(100))
+	c.arrived(reader)
+	objects := c.objects()
+	c.stops(r)
+	r = c.launch("run", "--from-lsn", from)
+	c.logged(r, "replay done", time.Minute)
+	c.check(reader.Read(c.ctx(time.Minute), func(n int) bool { return n >= 7 }))
+	c.check(reader.Settle(c.ctx(time.Minute), time.Second))
+	refs := map[string]int{}
+	dec, err := rig.NewDecoder(c.sr.URL())
+	c.check(err)
+	for i := range reader.All {
+		rec := &reader.All[i]
+		for _, e := range c.want {
+			if e.id == rec.Headers["event_id"] && c.whole(dec, rec, e) {
+				refs[e.id]++
+			}
+		}
+	}
+	if len(reader.All) != 7 || len(refs) != 2 || !slices.Equal(c.objects(), objects) {
+		t.Errorf("%d records, references %v, objects %v, before %v", len(reader.All), refs, c.objects(), objects)
+	}
+	c.stops(r)
+}
+
+// What storage refuses stops the pipeline and says what to do; at the start too.
+func TestClaimStorageRefuses(t *testing.T) {
+	c := newClaims(t, nil)
+	r := c.start()
+	c.publish(textCorrected, text(100))
+	reader := c.reader(c.topic[textCorrected])
+	c.arrived(reader)
+	c.s3.Fails(http.StatusForbidden, "AccessDenied")
+	c.publish(textCorrected, text(60_000))
+	c.gone(r, 3, time.Minute, "AccessDenied", "let the relay's credentials write and read objects there", "cdc-relay doctor")
+	c.refused("AccessDenied", "s3:PutObject")
+	c.run("doctor").exits(3).says("claim check", "fail", "AccessDenied")
+	c.s3.Fails(http.StatusNotFound, "NoSuchBucket")
+	c.refused("NoSuchBucket", "create the bucket")
+	c.s3.Fails(0, "")
+	r = c.start()
+	c.arrived(reader)
+	c.stops(r)
+}
+
+// Consumers in Python read it by the code of the page.
+func TestClaimPython(t *testing.T) {
+	c := newClaims(t, nil)
+	python := stack.Python(t)
+	r := c.start()
+	c.publish(textCorrected, text(100), text(60_000))
+	c.publish(essayArchived, text(300_000))
+	c.arrived(c.reader(c.topic[textCorrected], c.topic[essayArchived]))
+	c.stops(r)
+	c.check(os.WriteFile(filepath.Join(c.dir, "claims.py"), []byte(claimExample(t, "python")), 0o600))
+	cmd := exec.CommandContext(c.ctx(time.Minute), python, filepath.Join(rig.Root(), "test", "e2e", "testdata", "claim.py"),
+		c.kafka.Bootstrap(), c.sr.URL(), "3", c.topic[textCorrected], c.topic[essayArchived])
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	cmd.Env = append(append(os.Environ(), s3.Env()...), "AWS_ENDPOINT_URL="+c.s3.Endpoint(), "PYTHONPATH="+c.dir)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, errs.String())
+	}
+	got := map[string]string{}
+	for dec := json.NewDecoder(bytes.NewReader(out)); dec.More(); {
+		var v struct{ ID, Text string }
+		c.check(dec.Decode(&v))
+		got[v.ID] = v.Text
+	}
+	for _, e := range c.want {
+		if got[e.id] != e.text {
+			t.Errorf("event %s: %d bytes of text, want %d", e.id, len(got[e.id]), len(e.text))
+		}
+	}
+}
