@@ -211,7 +211,7 @@ func (f *follower) run(ctx context.Context, each func(*Read) (bool, error)) erro
 		case ck.PartitionEOF:
 			f.reached(f.at[place{*ev.Topic, ev.Partition}], int64(ev.Offset))
 		case ck.Error:
-			if endsReading(ev) && !(f.what.On && passing(ev)) {
+			if endsReading(ev) && (!f.what.On || !passing(ev)) {
 				return f.c.classify(ev, "read topics", "")
 			}
 			f.hint = ev.Error()
