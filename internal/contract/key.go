@@ -68,9 +68,7 @@ func ParseKeySource(s string) (KeySource, error) {
 	switch {
 	case head == "payload" && rest != "":
 		out.Kind = KeyPayload
-		if out.Path, err = sourcePath(rest); err != nil {
-			return KeySource{}, fmt.Errorf("%q: %w; write payload.PATH, as in payload.data.items[0].id", s, err)
-		}
+		out.Path, err = sourcePath(rest, "write payload.PATH, as in payload.data.items[0].id")
 	case head == "header" && rest != "":
 		out, err = namedSource(KeyHeader, rest)
 	case head == "column" && rest != "":
@@ -88,11 +86,12 @@ func ParseKeySource(s string) (KeySource, error) {
 
 var errBrace = errors.New(`a brace in a name; write the name as ["…"], or, where it begins a composite, put all sources in braces: "{payload.a}:{header.b}"`)
 
-// sourcePath reads ".a.b" or "[0].a".
-func sourcePath(rest string) (Path, error) {
+// sourcePath reads ".a.b" or "[0].a"; hint is what to write instead of one that
+// cannot be read.
+func sourcePath(rest, hint string) (Path, error) {
 	p, err := ParsePath(strings.TrimPrefix(rest, "."))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; %s", err, hint)
 	}
 	if bracesOutsideQuotes(rest) {
 		return nil, errBrace
@@ -133,10 +132,8 @@ func namedSource(kind KeyKind, rest string) (KeySource, error) {
 		return s, nil
 	}
 	var err error
-	if s.Path, err = sourcePath(after); err != nil {
-		return s, fmt.Errorf(`%w; what follows the name of a column is a path into its JSON, a name with a dot is written column["a.b"]`, err)
-	}
-	return s, nil
+	s.Path, err = sourcePath(after, `what follows the name of a column is a path into its JSON, a name with a dot is written column["a.b"]`)
+	return s, err
 }
 
 var sourceHeads = map[KeyKind]string{KeyPayload: "payload", KeyHeader: "header", KeyColumn: "column"}

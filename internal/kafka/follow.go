@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -31,6 +32,8 @@ type Following struct {
 	// Begun, if set, is called when it is fixed where reading begins: what is
 	// committed from then on is read.
 	Begun func()
+
+	lookEvery time.Duration // for tests; 0: lookEvery
 }
 
 // Read is one committed record. Its slices are the callee's.
@@ -48,15 +51,16 @@ type Read struct {
 // returns. It belongs to no consumer group and leaves no trace in Kafka.
 //
 // A broker that is away is waited for while Following.On; otherwise reading
-// fails when nothing has moved for Settings.Patience. Partitions that are added
-// meanwhile are read from their beginning.
+// fails when nothing has moved for Settings.Patience. Topics and partitions that
+// come meanwhile are read from their beginning; a topic that is deleted ends the
+// reading.
 func (c *Client) Follow(ctx context.Context, what Following, each func(*Read) (more bool, err error)) error {
 	d, cfg := NewDrain(c.settings.followConfig(), c.log)
 	consumer, err := ck.NewConsumer(cfg)
 	if err != nil {
 		return fmt.Errorf("make Kafka consumer: %w", err)
 	}
-	f := &follower{c: c, what: what, consumer: consumer, drained: d, events: make(chan ck.Event), at: map[place]*span{}}
+	f := &follower{c: c, what: what, consumer: consumer, drained: d, events: make(chan ck.Event), at: map[place]*span{}, missing: map[string]bool{}}
 	d.Start(f.events)
 	defer f.close()
 	if err := f.begin(ctx); err != nil {
@@ -82,6 +86,7 @@ type follower struct {
 	drained  *Drain
 	events   chan ck.Event   // never used; its close ends the drain
 	at       map[place]*span // from: where it is; until: its end, unless what.On
+	missing  map[string]bool // topics that were not there at the last look
 	left     int             // partitions that are not at their end
 	hint     string
 	rec      Read
@@ -188,6 +193,7 @@ const lookEvery = 10 * time.Second
 func (f *follower) run(ctx context.Context, each func(*Read) (bool, error)) error {
 	patience := f.c.settings.Patience()
 	moved, looked := time.Now(), time.Now()
+	every := cmp.Or(f.what.lookEvery, lookEvery)
 	for f.what.On || f.left > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -205,37 +211,65 @@ func (f *follower) run(ctx context.Context, each func(*Read) (bool, error)) erro
 		case ck.PartitionEOF:
 			f.reached(f.at[place{*ev.Topic, ev.Partition}], int64(ev.Offset))
 		case ck.Error:
-			if endsReading(ev) {
+			if endsReading(ev) && (!f.what.On || !passing(ev)) {
 				return f.c.classify(ev, "read topics", "")
 			}
 			f.hint = ev.Error()
 		}
-		if f.what.On && time.Since(looked) > lookEvery {
-			f.look(ctx)
+		if f.what.On && time.Since(looked) > every {
+			if err := f.look(ctx); err != nil {
+				return err
+			}
 			looked = time.Now()
 		}
 	}
 	return nil
 }
 
-// look begins to read partitions that came since. What Kafka does not tell now
-// it tells the next time.
-func (f *follower) look(ctx context.Context) {
+// passing are errors that a cluster also answers while it starts again: whether
+// a topic is gone for good is seen at the next look.
+func passing(e ck.Error) bool {
+	switch e.Code() {
+	case ck.ErrUnknownTopicOrPart, ck.ErrUnknownTopic, ck.ErrUnknownPartition:
+		return true
+	}
+	return false
+}
+
+// look begins to read partitions that came since, and ends the reading when a
+// topic that was read is gone in two looks. What Kafka does not tell now it
+// tells the next time.
+func (f *follower) look(ctx context.Context) error {
 	topics, err := f.c.Topics(ctx, f.what.Topics...)
 	if err != nil {
 		f.c.log.Debug("looking for new partitions failed, trying again later", "err", err)
-		return
+		return nil
 	}
 	var spans []ck.TopicPartition
 	for name, t := range topics {
+		if !t.Exists && f.reads(name) {
+			if f.missing[name] {
+				return refuse("leave it out, or start again when it is back", "topic %q was deleted, or this user may not see it any more", name)
+			}
+			f.missing[name] = true
+			continue
+		}
+		delete(f.missing, name)
 		for _, p := range f.partitions(t) {
 			f.at[place{name, p}] = &span{partition: p}
 			spans = append(spans, ck.TopicPartition{Topic: &name, Partition: p, Offset: 0})
 		}
 	}
-	if err := f.assign(spans); err != nil {
-		f.c.log.Warn("new partitions are not read", "err", err)
+	return f.assign(spans)
+}
+
+func (f *follower) reads(topic string) bool {
+	for p := range f.at {
+		if p.topic == topic {
+			return true
+		}
 	}
+	return false
 }
 
 func (f *follower) message(m *ck.Message, each func(*Read) (bool, error)) (more bool, err error) {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/cdc-relay/cdc-relay/test/stack"
 )
@@ -144,5 +146,47 @@ func TestFollowOn(t *testing.T) {
 	})
 	if err != nil || n != 3 {
 		t.Errorf("%d records, %v", n, err)
+	}
+}
+
+// Partitions and topics that come while it follows are read from their
+// beginning; a topic that goes ends it.
+func TestFollowLooksAround(t *testing.T) {
+	t.Parallel()
+	broker := stack.Broker(t)
+	c := open(t, broker.Bootstrap(), nil)
+	topic := broker.Topic(t, 1, nil)
+	later := topic + "-later"
+	plain := client(t, broker.Bootstrap(), kgo.MetadataMinAge(50*time.Millisecond), kgo.UnknownTopicRetries(-1))
+	lines, ended, begun := make(chan string, 16), make(chan error, 1), make(chan struct{})
+	what := Following{Topics: []string{topic, later}, Partition: -1, On: true, Begun: func() { close(begun) }, lookEvery: 100 * time.Millisecond}
+	go func() {
+		ended <- c.Follow(t.Context(), what, func(r *Read) (bool, error) {
+			lines <- readLine(r)
+			return true, nil
+		})
+	}()
+	<-begun
+	grow := kmsg.NewPtrCreatePartitionsRequest()
+	grown := kmsg.NewCreatePartitionsRequestTopic()
+	grown.Topic, grown.Count = topic, 2
+	grow.Topics = append(grow.Topics, grown)
+	if _, err := grow.RequestWith(t.Context(), plain); err != nil {
+		t.Fatal(err)
+	}
+	if err := broker.CreateTopic(t.Context(), later, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	produce(t, plain, record(topic, 1, 1), record(later, 0, 2))
+	got := []string{<-lines, <-lines}
+	slices.Sort(got)
+	if want := []string{"0@0 k2 v e2", "1@0 k1 v e1"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if err := broker.DeleteTopic(t.Context(), later); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), later) {
+		t.Errorf("ended with %v", err)
 	}
 }

@@ -3,8 +3,9 @@
 // Confluent-compatible Schema Registry (Client.Resolve looks them up at start,
 // or registers them where the environment allows it).
 //
-// It is no hot stage: everything here runs before the first row is read. The
-// ids it returns are compiled into the transformer.
+// It is no hot stage: what a pipeline needs of it runs before the first row is
+// read, and the ids it returns are compiled into the transformer. Who reads
+// records asks for the schema of an id (Client.ByID).
 //
 // The protocol is the Confluent Schema Registry API as srclient speaks it.
 // srclient knows neither context nor retries and keeps neither the status nor

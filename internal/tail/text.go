@@ -23,14 +23,14 @@ func hidden(r rune) bool {
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	for i, r := range s {
-		switch {
-		case r == '"' || r == '\\':
+		switch r {
+		case '"', '\\':
 			b = append(b, '\\', byte(r))
-		case r == '\n':
+		case '\n':
 			b = append(b, '\\', 'n')
-		case r == '\t':
+		case '\t':
 			b = append(b, '\\', 't')
-		case r == '\r':
+		case '\r':
 			b = append(b, '\\', 'r')
 		default:
 			b = appendRune(b, r, i, s)

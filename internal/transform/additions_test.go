@@ -71,6 +71,28 @@ func TestFallThroughOfASecondForm(t *testing.T) {
 	}
 }
 
+// Two rules may ask for the same place in the payload, and so may a header that
+// the relay derives: each finds it.
+func TestTheSamePlaceTwice(t *testing.T) {
+	t.Parallel()
+	tr := transformer(t, func(s *setup) {
+		s.file.Events[3].Key = []string{"payload.correlation_id", "const:none"}
+		s.file.Events[3].Also[0].Key = []string{"payload.correlation_id", "const:none"}
+		s.file.Events[3].Headers.Add = map[string][]string{"a": {"payload.correlation_id"}, "v": {"payload.schema_version"}}
+	})
+	row := fine()
+	row.typ, row.headers, row.payload = "two", "", `{"correlation_id":"c-9","schema_version":2}`
+	rs, err := records(t, tr, row.msg(nativeTable()))
+	if err != nil || len(rs) != 2 {
+		t.Fatalf("%d records, %v", len(rs), err)
+	}
+	for _, r := range rs {
+		if string(r.Key) != "c-9" || !strings.Contains(headerText(r), "schema_version=2") || !strings.Contains(headerText(r), "correlation_id=c-9 a=c-9 v=2") {
+			t.Errorf("key %q, headers %s", r.Key, headerText(r))
+		}
+	}
+}
+
 func TestAddedHeaders(t *testing.T) {
 	t.Parallel()
 	off := false

@@ -173,6 +173,35 @@ func TestTailFollows(t *testing.T) {
 	n.finished(r)
 }
 
+// tail outlives the broker it follows, and a registry that is away costs it the
+// values only.
+func TestTailOutlivesItsServers(t *testing.T) {
+	n := newLane(t, ownBroker())
+	r := n.start()
+	n.publish(1)
+	n.arrived(n.reader(n.topic))
+	tail := n.launch("tail", "--one-line", "--from", "earliest")
+	seen := func() {
+		t.Helper()
+		_, err := tail.WaitLog(n.ctx(2*time.Minute), "id="+n.want[len(n.want)-1].ID+` {"event_id"`)
+		n.check(err)
+	}
+	seen()
+	n.check(n.kafka.Kill())
+	n.check(n.kafka.Start())
+	n.publish(1)
+	seen()
+	n.check(tail.Signal(syscall.SIGTERM))
+	if code, err := tail.Exit(n.ctx(30 * time.Second)); code != 0 {
+		t.Errorf("exit code %d, %v:\n%s", code, err, tail.Log())
+	}
+	n.finished(r)
+
+	n.rewrite(func(c *rig.Config) { c.Registry = "http://127.0.0.1:9" })
+	n.run("tail", "--no-follow", "--one-line").exits(0).says(
+		"id="+n.want[0].ID+" cannot be decoded: schema ", "id="+n.want[1].ID+" cannot be decoded: schema ", "http://127.0.0.1:9: it cannot be reached")
+}
+
 // What cannot be asked for is a usage error; a topic that is not there is
 // refused with what mends it.
 func TestTailRefuses(t *testing.T) {
