@@ -2,7 +2,7 @@ package e2e
 
 import (
 	"path/filepath"
-	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,12 +19,13 @@ func TestRedriveKilledAtEveryArrow(t *testing.T) {
 	points, err := rig.Build(p.ctx(5*time.Minute), filepath.Join(rig.Root(), "build", "e2e", "crash"), "-tags", "crashpoints")
 	p.check(err)
 	r := p.start()
-	poison := true // until the writer has made what is to be redriven
-	stop := p.writing(8, func(n int) bool { return poison && n%60 == 0 })
-	p.soon(2*time.Minute, "400 events are parked", func() bool { return p.metric(r, "cdc_relay_parked_events_total") > 400 })
-	p.mu.Lock()
-	poison = false
-	p.mu.Unlock()
+	var sound atomic.Bool // from when on what is to be redriven is there
+	stop := p.writing(8, func(n int) bool { return !sound.Load() && n%60 == 0 })
+	p.soon(2*time.Minute, "400 events are parked", func() bool {
+		n, err := r.Metric(p.Context(), "cdc_relay_parked_events_total")
+		return err == nil && n > 400
+	})
+	sound.Store(true)
 	p.mend()
 	r.Kill()
 	r = p.start()
@@ -76,9 +77,6 @@ func TestRedriveKilledAtEveryArrow(t *testing.T) {
 	p.whole()
 	if list := p.letters(); list.Dead+list.Parked != 0 {
 		t.Errorf("%d dead letters and %d parked events are left", list.Dead, list.Parked)
-	}
-	if slices.Contains([]int{0, 1}, made) {
-		t.Fatal("nothing was written")
 	}
 	t.Logf("%d events, %d redriven by the last of the redrives", made, done.Redriven)
 	p.stopped(r, 0)
