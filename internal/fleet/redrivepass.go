@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -12,11 +13,8 @@ import (
 	"github.com/cdc-relay/cdc-relay/internal/kafka"
 )
 
-const (
-	fetchLetters = 2000   // whose values are fetched at once
-	fetchGap     = 5000   // offsets that are rather read over than skipped
-	keepLetters  = 20_000 // whose values are kept as they are read
-)
+// keepLetters is of how many letters the values are kept as they are read.
+const keepLetters = 20_000
 
 // errPrefix is why a logical message gives no record.
 var errPrefix = errors.New("its logical message has a prefix that is not postgres.message_prefix any more")
@@ -26,27 +24,95 @@ var errPrefix = errors.New("its logical message has a prefix that is not postgre
 // it holds.
 func (r *redriver) pass(ctx context.Context, open []*deadletter.Entry, commit func(context.Context) error, whole bool) error {
 	var last event.LSN
-	for len(open) > 0 {
-		part := open[:min(len(open), fetchLetters)]
-		open = open[len(part):]
-		if err := r.fetch(ctx, part); err != nil {
-			return err
-		}
-		for _, e := range part {
-			if !whole && r.full(e.Pos.Commit == last) {
-				if err := commit(ctx); err != nil {
-					return err
-				}
-			}
-			last = e.Pos.Commit
-			if err := r.try(e); err != nil {
+	try := func(e *deadletter.Entry) error {
+		if !whole && r.full(e.Pos.Commit == last) {
+			if err := commit(ctx); err != nil {
 				return err
 			}
-			delete(r.kept, e.ID)
 		}
+		last = e.Pos.Commit
+		err := r.try(e)
+		delete(r.kept, e.ID)
+		return err
+	}
+	if err := r.fetchApart(ctx, open); err != nil {
+		return err
+	}
+	if err := r.walk(ctx, open, try); err != nil {
+		return err
 	}
 	if whole || len(r.batch.Records) > 0 || len(r.pending) > 0 {
 		return commit(ctx)
+	}
+	return nil
+}
+
+// lacks reports whether the value of e may be needed and is not at hand.
+func (r *redriver) lacks(e *deadletter.Entry) bool {
+	_, have := r.kept[e.ID]
+	return !have && !r.req.Discard && (e.State == deadletter.Parked || r.req.Filter.fits(e))
+}
+
+// fetchApart gets the values of letters that were written again, which lie behind
+// letters that come later.
+func (r *redriver) fetchApart(ctx context.Context, open []*deadletter.Entry) error {
+	apart := map[int64]string{}
+	low, high := int64(math.MaxInt64), int64(0)
+	for _, e := range open {
+		if e.First >= 0 && r.lacks(e) {
+			apart[e.Offset] = e.ID
+			low, high = min(low, e.Offset), max(high, e.Offset)
+		}
+	}
+	if len(apart) == 0 {
+		return nil
+	}
+	return r.live.LettersAgain(ctx, low, high+1, func(s *kafka.Scanned) error {
+		if id, ok := apart[s.Offset]; ok {
+			r.kept[id] = s.Value
+		}
+		return nil
+	})
+}
+
+// walk tries each letter in order, as the values of those that lack them are read
+// in one go. One whose record is not there any more is tried without.
+func (r *redriver) walk(ctx context.Context, open []*deadletter.Entry, try func(*deadletter.Entry) error) error {
+	first := slices.IndexFunc(open, r.lacks)
+	if first >= 0 {
+		end := first
+		for i, e := range open {
+			if r.lacks(e) {
+				end = i
+			}
+		}
+		until := open[end].Offset + 1
+		err := r.live.LettersAgain(ctx, open[first].Offset, until, func(s *kafka.Scanned) error {
+			for len(open) > 0 {
+				e := open[0]
+				if r.lacks(e) {
+					if e.Offset > s.Offset {
+						return nil
+					}
+					if e.Offset == s.Offset {
+						r.kept[e.ID] = s.Value
+					}
+				}
+				open = open[1:]
+				if err := try(e); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, e := range open {
+		if err := try(e); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -57,39 +123,6 @@ func (r *redriver) full(inside bool) bool {
 	n, most := len(r.batch.Records), 2*r.Config.Batch.Events // records and tombstones
 	over := n >= most || r.batch.Bytes >= int(r.Config.Batch.Bytes) || r.batch.Short()
 	return n > 0 && over && (!inside || n >= 4*most || r.batch.Bytes >= 4*int(r.Config.Batch.Bytes))
-}
-
-// candidate reports whether the value of e may be needed.
-func (r *redriver) candidate(e *deadletter.Entry) bool {
-	return !r.req.Discard && (e.State == deadletter.Parked || r.req.Filter.fits(e))
-}
-
-// fetch gets the values of letters that are not at hand. A letter that was
-// written again lies apart from its neighbours.
-func (r *redriver) fetch(ctx context.Context, part []*deadletter.Entry) error {
-	at := map[int64]*deadletter.Entry{}
-	var offsets []int64
-	for _, e := range part {
-		if _, have := r.kept[e.ID]; !have && r.candidate(e) {
-			at[e.Offset] = e
-			offsets = append(offsets, e.Offset)
-		}
-	}
-	slices.Sort(offsets)
-	var spans [][2]int64
-	for _, o := range offsets {
-		if n := len(spans); n > 0 && o-spans[n-1][1] < fetchGap {
-			spans[n-1][1] = o + 1
-			continue
-		}
-		spans = append(spans, [2]int64{o, o + 1})
-	}
-	return r.live.LettersAt(ctx, spans, func(s *kafka.Scanned) error {
-		if e := at[s.Offset]; e != nil {
-			r.kept[e.ID] = s.Value
-		}
-		return nil
-	})
 }
 
 // try adds to the batch what comes of one letter.

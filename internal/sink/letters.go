@@ -39,38 +39,25 @@ func (s *Sink) Letters(ctx context.Context, from int64, each func(*kafka.Scanned
 	if err != nil {
 		return from, err
 	}
-	if spans[0].From = max(spans[0].From, from); spans[0].From >= spans[0].Until {
-		return max(from, spans[0].Until), nil
+	if from = max(from, spans[0].From); from >= spans[0].Until {
+		return from, nil
 	}
-	return spans[0].Until, s.scan(ctx, spans[0], each)
-}
-
-// scan reads letters with one consumer, made at the first call.
-func (s *Sink) scan(ctx context.Context, span kafka.Span, each func(*kafka.Scanned) error) (err error) {
-	if s.scanner == nil {
-		if s.scanner, err = s.client.NewScanner(); err != nil {
-			return err
+	if s.letters == nil {
+		if s.letters, err = s.client.Follow(t.Name); err != nil {
+			return from, err
 		}
 	}
-	return s.scanner.Scan(ctx, []kafka.Span{span}, each)
+	return spans[0].Until, s.letters.Read(ctx, from, spans[0].Until, each)
 }
 
-// LettersAt gives each the records of the dead letter topic within some spans of
-// offsets that lie apart, in order. It needs a Look before.
-func (s *Sink) LettersAt(ctx context.Context, spans [][2]int64, each func(*kafka.Scanned) error) error {
-	for _, at := range spans {
-		span := kafka.Span{Topic: s.opt.DeadLetters, From: at[0], Until: at[1]}
-		if err := s.scan(ctx, span, each); err != nil {
-			return err
-		}
+// LettersAgain gives each the records of the dead letter topic from an offset to
+// another once more, beside Letters, which goes on from where it is. It needs a
+// Look before.
+func (s *Sink) LettersAgain(ctx context.Context, from, until int64, each func(*kafka.Scanned) error) error {
+	again, err := s.client.Follow(s.opt.DeadLetters)
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-// closeScanner ends the reading of letters.
-func (s *Sink) closeScanner() {
-	if s.scanner != nil {
-		s.scanner.Close()
-		s.scanner = nil
-	}
+	defer again.Close()
+	return again.Read(ctx, from, until, each)
 }

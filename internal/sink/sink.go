@@ -69,7 +69,7 @@ type Sink struct {
 	turn      int // index of the producer of the next transaction
 	usable    bool
 	identity  event.Saved
-	scanner   *kafka.Scanner // of the dead letters; nil: not asked for yet
+	letters   *kafka.Follower // of the dead letters; nil: not asked for yet
 	msg       message
 	concerns  []kafka.Concern // about the topics; said at the fence, who only looks need not hear them
 	warned    map[kafka.Concern]bool
@@ -229,11 +229,13 @@ func (s *Sink) Commit(ctx context.Context, b *event.Batch) error {
 // client. It waits for no broker. The Sink can be opened again by Look.
 func (s *Sink) Close() {
 	s.dropProducers()
-	s.closeScanner()
+	if s.letters != nil {
+		s.letters.Close()
+	}
 	if s.client != nil {
 		s.client.Close()
 	}
-	s.client, s.clusterID, s.topics, s.identity = nil, "", nil, event.Saved{}
+	s.client, s.letters, s.clusterID, s.topics, s.identity = nil, nil, "", nil, event.Saved{}
 }
 
 func (s *Sink) dropProducers() {
