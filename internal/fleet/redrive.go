@@ -27,6 +27,7 @@ const (
 	// mostReleased is how many letters that transaction takes at most.
 	mostReleased = 20_000
 	mostReleases = 6
+	mostAttempts = 4
 	releaseAgain = 2 * time.Second
 )
 
@@ -76,31 +77,61 @@ func (f *Fleet) Redrive(ctx context.Context, req RedriveRequest) (*Redrive, erro
 	if err != nil {
 		return nil, err
 	}
-	r := &redriver{unit: f.unit(p), req: req, index: deadletter.NewIndex(), queue: deadletter.NewQueue(), kept: map[string][]byte{},
-		failed: map[string]bool{}, waits: map[string]bool{}, failures: map[LetterCount]*LetterCount{}, gone: map[string]bool{}}
+	r := &redriver{unit: f.unit(p), req: req, failed: map[string]bool{}, failures: map[LetterCount]*LetterCount{}, gone: map[string]bool{}}
 	verb := "redrive-"
 	if req.Discard {
 		verb = "discard-"
 	}
 	r.out = Redrive{Pipeline: p.Name, Topic: p.DeadLetterTopic, DryRun: req.DryRun, ID: verb + time.Now().UTC().Format("20060102T150405.000000Z")}
-	defer r.close()
-	if err := r.run(ctx); err != nil {
+	if err := r.persistently(ctx); err != nil {
 		return nil, named(p.Name, err)
 	}
 	return &r.out, nil
 }
 
+// persistently begins again, from what is resolved by then, when Kafka or Postgres
+// was away for a moment.
+func (r *redriver) persistently(ctx context.Context) error {
+	for r.attempt = 1; ; r.attempt++ {
+		r.index, r.queue, r.kept, r.waits = deadletter.NewIndex(), deadletter.NewQueue(), map[string][]byte{}, map[string]bool{}
+		r.next, r.keeping, r.pending, r.made = 0, false, nil, 0
+		err := r.run(ctx)
+		r.close()
+		_, usage := errors.AsType[*UsageError](err)
+		if err == nil || usage || event.VerdictOf(err) != event.Restart || r.attempt == mostAttempts || ctx.Err() != nil {
+			return err
+		}
+		wait := time.Second << r.attempt
+		r.log.Warn("not done, beginning again from what is resolved", "after", wait, "attempt", r.attempt, "err", err)
+		if err := pause(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
 // redriver is one redrive.
 type redriver struct {
 	*unit
-	req   RedriveRequest
-	out   Redrive
-	live  *sink.Sink // the pipeline's own; reads, and fences only to release keys
-	own   *sink.Sink
-	tr    *transform.Transformer
-	batch *event.Batch
-	facts event.Facts
-	saved event.Saved // the pipeline's checkpoint
+	req     RedriveRequest
+	out     Redrive
+	live    *sink.Sink // the pipeline's own; reads, and fences only to release keys
+	own     *sink.Sink
+	attempt int
+	tr      *transform.Transformer
+	batch   *event.Batch
+	facts   event.Facts
+	saved   event.Saved // the pipeline's checkpoint
 
 	index    *deadletter.Index
 	queue    *deadletter.Queue
@@ -127,6 +158,7 @@ func (r *redriver) close() {
 	if r.batch != nil {
 		r.batch.Reset()
 	}
+	r.live, r.own, r.batch = nil, nil, nil
 }
 
 func (r *redriver) run(ctx context.Context) error {
@@ -147,11 +179,13 @@ func (r *redriver) run(ctx context.Context) error {
 	if err := r.read(ctx); err != nil {
 		return err
 	}
-	if err := r.req.Filter.resolve(r.index.Open()); err != nil {
-		return err
+	if r.attempt == 1 { // later they may be resolved
+		if err := r.req.Filter.resolve(r.index.Open()); err != nil {
+			return err
+		}
 	}
 	r.keeping = true // what comes from now on is little, and needed soon
-	for left := 1; left > 0; {
+	for left, n := 1, 0; left > 0 && n < mostRounds; n++ {
 		if err := r.bulk(ctx); err != nil || r.req.DryRun {
 			return errors.Join(err, r.count())
 		}
@@ -232,7 +266,7 @@ func (r *redriver) seize(ctx context.Context) error {
 		return err
 	}
 	// One that died may have resolved what a relay still holds in its memory.
-	r.release = earlier.State == event.StateRedriving
+	r.release = r.release || earlier.State == event.StateRedriving
 	r.own.Resume(r.progressState(event.StateRedriving))
 	return nil
 }
@@ -332,76 +366,4 @@ func (r *redriver) settle() {
 	if r.req.Progress != nil {
 		r.req.Progress("letters resolved", int64(r.out.Redriven+r.out.Discard), 0)
 	}
-}
-
-// releasing fences the relay and redrives the rest in one transaction of the
-// pipeline's own, with its checkpoint as it is. left is what did not fit.
-//
-// A relay under load notices at once, waits a second and fences in its turn.
-// Should it be sooner than this transaction, nothing was committed: again.
-func (r *redriver) releasing(ctx context.Context) (left int, err error) {
-	for n := 1; ; n++ {
-		left, err = r.releaseOnce(ctx)
-		if err == nil || event.VerdictOf(err) != event.Fenced || n == mostReleases {
-			return left, err
-		}
-		r.log.Info("the relay was sooner; trying again", "after", releaseAgain, "attempt", n)
-		r.pending, r.made = r.pending[:0], 0
-		r.batch.Reset()
-		r.live.Close()
-		t := time.NewTimer(releaseAgain)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return 0, ctx.Err()
-		case <-t.C:
-		}
-		if _, err := r.live.Look(ctx); err != nil {
-			return 0, err
-		}
-	}
-}
-
-func (r *redriver) releaseOnce(ctx context.Context) (left int, err error) {
-	if err := r.live.Fence(ctx); err != nil {
-		return 0, err
-	}
-	saved, err := r.live.Read(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if err := r.ours(saved); err != nil {
-		return 0, err
-	}
-	if err := r.read(ctx); err != nil {
-		return 0, err
-	}
-	open := r.index.Open()
-	if len(open) > mostReleased {
-		open, left = open[:mostReleased], r.unseen(open[mostReleased:])
-	}
-	return left, r.pass(ctx, open, func(ctx context.Context) error {
-		saved.Redrive = r.out.ID
-		r.live.Resume(saved)
-		r.batch.End = saved.Checkpoint()
-		if err := r.store(ctx, r.batch); err != nil {
-			return err
-		}
-		if err := r.live.Commit(ctx, r.batch); err != nil {
-			return err
-		}
-		r.settle()
-		r.out.Released = true
-		return nil
-	}, true)
-}
-
-// unseen is how many of some letters have not been tried yet.
-func (r *redriver) unseen(open []*deadletter.Entry) (n int) {
-	for _, e := range open {
-		if !r.failed[e.ID] && !r.waits[e.ID] {
-			n++
-		}
-	}
-	return n
 }

@@ -22,9 +22,9 @@ type Follower struct {
 	ahead *ck.Message // was read and lies beyond what was asked for
 }
 
-// Follow makes a Follower of the first partition of a topic. Brokers are reached
+// NewFollower makes a Follower of the first partition of a topic. Brokers are reached
 // at the first Read.
-func (c *Client) Follow(topic string) (*Follower, error) {
+func (c *Client) NewFollower(topic string) (*Follower, error) {
 	s, err := c.newScanner()
 	if err != nil {
 		return nil, err

@@ -43,7 +43,7 @@ func (s *Sink) Letters(ctx context.Context, from int64, each func(*kafka.Scanned
 		return from, nil
 	}
 	if s.letters == nil {
-		if s.letters, err = s.client.Follow(t.Name); err != nil {
+		if s.letters, err = s.client.NewFollower(t.Name); err != nil {
 			return from, err
 		}
 	}
@@ -54,7 +54,7 @@ func (s *Sink) Letters(ctx context.Context, from int64, each func(*kafka.Scanned
 // another once more, beside Letters, which goes on from where it is. It needs a
 // Look before.
 func (s *Sink) LettersAgain(ctx context.Context, from, until int64, each func(*kafka.Scanned) error) error {
-	again, err := s.client.Follow(s.opt.DeadLetters)
+	again, err := s.client.NewFollower(s.opt.DeadLetters)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -228,5 +231,48 @@ func TestDeadLetterTopicIsChecked(t *testing.T) {
 	p.commit("!a")
 	p.relayed(r)
 	p.run("doctor").says("1 dead letters", "cdc-relay dlq list")
+	p.stopped(r, 0)
+}
+
+// The page is followed word by word: its contract and configuration are those of
+// the relay, its commands are run as they stand.
+func TestDeadLettersPage(t *testing.T) {
+	page := func(name string) string {
+		text, err := rig.Example("docs/dead-letters.md", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	p := newPoisoned(t, "dead_letter")
+	p.topic = p.name + ".assessment.result.published.v1"
+	p.rewrite(func(c *rig.Config) {
+		c.Contract = strings.ReplaceAll(page("contract"), "huleedu", p.name)
+		c.Extra = page("configuration") + "idle_checkpoint: {interval: 300ms}\n"
+	})
+	bin := t.TempDir()
+	p.check(os.Symlink(binary, filepath.Join(bin, "cdc-relay")))
+	r := p.start()
+	p.commit("a", "!a", "a", "b")
+	p.relayed(r)
+	p.has(map[string]int{"a": 1, "b": 1})
+	p.mend()
+	p.stopped(r, 0)
+	r = p.start()
+	cmd := exec.CommandContext(p.ctx(2*time.Minute), "sh", "-ec", page("redrive"))
+	cmd.Dir, cmd.Env = p.dir, append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	for _, part := range []string{"1 dead letters, 1 events parked", "2 letters would be redriven", "2 letters redriven", "sound"} {
+		if err != nil || !strings.Contains(string(out), part) {
+			t.Fatalf("does not say %q: %v\n%s", part, err, out)
+		}
+	}
+	got := map[string]int{}
+	for _, rec := range p.tape(p.topic).records {
+		got[string(rec.Key)]++
+	}
+	if got["a"] != 3 || got["b"] != 1 {
+		t.Errorf("published: %v", got)
+	}
 	p.stopped(r, 0)
 }
