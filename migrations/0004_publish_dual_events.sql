@@ -64,21 +64,30 @@ comment on function cdc_relay.check_event(text, text, text, text, json, text, js
 -- UUID; else a new one. Postgres cannot read inside of a document with \u0000.
 -- +goose StatementBegin
 create or replace function cdc_relay.event_id(headers json, event_type text, event_data json) returns uuid
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select case
-    when json_typeof(headers) = 'object'
-     and headers ->> 'event_id' ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
-    then (headers ->> 'event_id')::uuid
-    when strpos(event_data::text, '\u0000') = 0
-     and event_data ->> 'event_type' = event_type
-     and event_data ->> 'event_id' ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
-    then (event_data ->> 'event_id')::uuid
-    else gen_random_uuid()
-  end
+declare
+  shape constant text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+  id    text;
+begin
+  if json_typeof(headers) = 'object' then
+    id := headers ->> 'event_id';
+    if id ~* shape then
+      return id::uuid;
+    end if;
+  end if;
+  if strpos(event_data::text, '"event_id"') > 0 and strpos(event_data::text, '\u0000') = 0
+     and event_data ->> 'event_type' = event_type then
+    id := event_data ->> 'event_id';
+    if id ~* shape then
+      return id::uuid;
+    end if;
+  end if;
+  return gen_random_uuid();
+end
 $$;
 -- +goose StatementEnd
 

@@ -15,7 +15,13 @@
 // The caller owns the transaction: Publish neither begins, commits nor rolls
 // back. After an error the transaction must be rolled back, as after any failed
 // statement. [Publish] is for pgx, [PublishSQL] for database/sql with any
-// driver.
+// driver; so are the others:
+//
+//   - [PublishDual] writes a thin and a rich event under one correlation id;
+//   - [Emit] writes events into the write-ahead log only, without the table.
+//
+// Package outbox/otel adds the trace of an OpenTelemetry context to an event,
+// outbox/outboxtest has assertions for a service's own tests.
 //
 // The table is made by `cdc-relay migrate`; services need membership in the
 // role cdc_relay_writer. This package imports pgx and the standard library

@@ -163,7 +163,11 @@ func TestEmit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(outbox.EmitSQL(t.Context(), tx, event("e3")), tx.Commit()); err != nil {
+	// Behind a pooler, without prepared statements.
+	if err := pgxPublisherOf(outbox.Emit, t, url, pgx.QueryExecModeSimpleProtocol)(t, true, event("e3")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(outbox.EmitSQL(t.Context(), tx, event("e4")), tx.Commit()); err != nil {
 		t.Fatal(err)
 	}
 	r, err := c.Query(t.Context(), `select data from pg_logical_slot_get_binary_changes('s' || md5(current_database()), null, null, 'proto_version', '1', 'publication_names', 'none', 'messages', 'true')
@@ -172,7 +176,7 @@ func TestEmit(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := pgx.CollectRows(r, pgx.RowTo[[]byte])
-	if err != nil || len(got) != 4 {
+	if err != nil || len(got) != 5 {
 		t.Fatalf("%d messages %q, %v", len(got), got, err)
 	}
 	for i, m := range got {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/cdc-relay/cdc-relay/outbox"
 )
@@ -76,23 +77,96 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-func ExamplePublish() {
-	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, "postgres://essay_service@db/essays")
+// exampleDatabase makes a database with an essay in it. A service has a pool
+// instead, and its own tables.
+func exampleDatabase(ctx context.Context) (conn *pgx.Conn, end func(), err error) {
+	url, drop, err := exampleServer(ctx)
 	if err != nil {
-		fmt.Println(err)
-		return
+		return nil, nil, err
 	}
-	fmt.Println(finishEssay(ctx, conn, "essay-1"))
+	if conn, err = pgx.Connect(ctx, url); err != nil {
+		return nil, nil, err
+	}
+	_, err = conn.Exec(ctx, `create table essays (id text, state text); insert into essays values ('essay-1', 'new')`)
+	return conn, func() { _ = conn.Close(ctx); drop() }, err
 }
 
-func ExamplePublishSQL() {
-	db, err := sql.Open("pgx", "postgres://essay_service@db/essays")
+// Publish writes in the transaction that changes the essay.
+func ExamplePublish() {
+	ctx := context.Background()
+	conn, end, err := exampleDatabase(ctx)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(finishEssaySQL(context.Background(), db, "essay-1"))
+	defer end()
+	fmt.Println("error:", finishEssay(ctx, conn, "essay-1"))
+
+	var kind, payload string
+	err = conn.QueryRow(ctx, `select event_type, payload::text from cdc_relay.outbox`).Scan(&kind, &payload)
+	fmt.Println(kind, payload, err)
+	// Output:
+	// error: <nil>
+	// essay.done {"essay_id":"essay-1","grade":"A-"} <nil>
+}
+
+// A thin event for those who steer the flow, a rich one for those who need the
+// data: both or none, under one correlation id.
+func ExamplePublishDual() {
+	ctx := context.Background()
+	conn, end, err := exampleDatabase(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer end()
+	pair := outbox.Dual{
+		Thin: outbox.Event{AggregateType: "essay", AggregateID: "essay-1", Type: "spellcheck.phase.completed", Payload: `{"status":"SUCCEEDED"}`},
+		Rich: outbox.Event{AggregateType: "essay", AggregateID: "essay-1", Type: "essay.spellcheck.completed", Payload: `{"status":"SUCCEEDED","words":512}`},
+		Key:  "batch-7",
+	}
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return outbox.PublishDual(ctx, tx, &pair) })
+	fmt.Println("error:", err)
+	fmt.Println("one correlation id:", pair.Thin.Headers["correlation_id"] == pair.Rich.Headers["correlation_id"])
+
+	var rows int
+	err = conn.QueryRow(ctx, `select count(*) from cdc_relay.outbox where message_key = 'batch-7' and headers ->> 'correlation_id' = $1`, pair.CorrelationID).Scan(&rows)
+	fmt.Println("rows:", rows, err)
+	// Output:
+	// error: <nil>
+	// one correlation id: true
+	// rows: 2 <nil>
+}
+
+// Emit leaves nothing in the table: the event is in the write-ahead log only.
+func ExampleEmit() {
+	ctx := context.Background()
+	conn, end, err := exampleDatabase(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer end()
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		return outbox.Emit(ctx, tx, outbox.Event{AggregateType: "essay", AggregateID: "essay-1", Type: "essay.done", Payload: `{}`})
+	})
+	fmt.Println("error:", err)
+	// Output: error: <nil>
+}
+
+// PublishSQL is for database/sql, with any driver of Postgres.
+func ExamplePublishSQL() {
+	ctx := context.Background()
+	conn, end, err := exampleDatabase(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer end()
+	db := stdlib.OpenDB(*conn.Config())
+	defer func() { _ = db.Close() }()
+	fmt.Println("error:", finishEssaySQL(ctx, db, "essay-1"))
+	// Output: error: <nil>
 }
 
 // What is wrong with an event is known before the database is asked.

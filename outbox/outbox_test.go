@@ -54,6 +54,12 @@ func kinds(t *testing.T, url string) map[string]publisher {
 
 func pgxPublisher(t *testing.T, url string, mode pgx.QueryExecMode) publisher {
 	t.Helper()
+	return pgxPublisherOf(outbox.Publish, t, url, mode)
+}
+
+// pgxPublisherOf is a publisher by one of the functions for pgx.
+func pgxPublisherOf(write func(context.Context, pgx.Tx, ...outbox.Event) error, t *testing.T, url string, mode pgx.QueryExecMode) publisher {
+	t.Helper()
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +75,7 @@ func pgxPublisher(t *testing.T, url string, mode pgx.QueryExecMode) publisher {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := outbox.Publish(t.Context(), tx, events...); err != nil || !commit {
+		if err := write(t.Context(), tx, events...); err != nil || !commit {
 			return errors.Join(err, tx.Rollback(t.Context()))
 		}
 		return tx.Commit(t.Context())
@@ -280,6 +286,10 @@ func TestErrorsOfTheDatabase(t *testing.T) {
 		if err := publish(t, true, event); err == nil || !strings.Contains(err.Error(), "next: cdc-relay migrate") {
 			t.Errorf("%s, no table: %v", name, err)
 		}
+	}
+	emit := pgxPublisherOf(outbox.Emit, t, url, pgx.QueryExecModeExec)
+	if err := emit(t, true, event); err == nil || !strings.Contains(err.Error(), "outbox: emit events 0 to 0") || !strings.Contains(err.Error(), "next: cdc-relay migrate") {
+		t.Errorf("no function: %v", err)
 	}
 	if _, err := migrations.Up(t.Context(), url); err != nil {
 		t.Fatal(err)

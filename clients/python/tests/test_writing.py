@@ -234,6 +234,27 @@ def test_a_role_without_rights(kind: str, url: str, table: Any, run: Any) -> Non
         table.connection.execute(f"drop role {name}")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("kind", ASYNC)
+def test_a_database_without_an_outbox(kind: str, url: str, table: Any, run: Any) -> None:
+    name = f"d{uuid4().hex}"
+    table.connection.execute(f"create database {name}")  # type: ignore[arg-type]
+    before, _, _ = url.rpartition("/")
+    other = f"{before}/{name}?sslmode=disable"
+
+    async def publish(session: Any) -> None:
+        await OutboxManager(session).publish_to_outbox("essay", "1", "essay.done", {})
+
+    async def emit(session: Any) -> None:
+        await OutboxManager(session).emit_event("essay", "1", "essay.done", {})
+
+    try:
+        for work in (publish, emit):
+            with pytest.raises(OutboxSetupError, match="next: cdc-relay migrate"):
+                run(ASYNC[kind](other, work, True))
+    finally:
+        table.connection.execute(f"drop database {name}")  # type: ignore[arg-type]
+
+
 def test_a_writer_needs_no_other_right(url: str, table: Any) -> None:
     def work(connection: Any) -> None:
         connection.execute("set local role cdc_relay_writer")
