@@ -201,6 +201,9 @@ func (a *app) printChecks(checks []fleet.SchemaCheck) error {
 	}
 	for _, c := range checks {
 		if !c.Bad() {
+			for _, r := range c.Warnings {
+				fmt.Fprintf(a.out, "\nwarning: %s under %s: the registry takes it, but %s (%s): %s\n      next: %s\n", c.Schema, c.Subject, r.Path, r.Rule, r.What, r.Do)
+			}
 			continue
 		}
 		fmt.Fprintf(a.out, "\n%s cannot be registered under %s", c.Schema, c.Subject)

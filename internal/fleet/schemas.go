@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -111,6 +112,9 @@ func LintFolder(dir string, severity map[string]schema.Severity, used func(strin
 	found, err := schema.Lint(os.DirFS(dir), schema.LintOptions{Severity: severity, Used: used})
 	if err != nil {
 		return nil, &UsageError{fmt.Sprintf("schema folder %s: %v", dir, err)}
+	}
+	for i := range found {
+		found[i].File = filepath.Join(dir, found[i].File)
 	}
 	return found, nil
 }
