@@ -128,7 +128,7 @@ func TestSchemasInCI(t *testing.T) {
 	s := newShop(t, "topic")
 	subject := s.topic + "-value"
 	s.production()
-	s.rewrite(func(c *rig.Config) { c.Extra = s.example("lint") })
+	s.rewrite(func(c *rig.Config) { c.Extra += s.example("lint") })
 	if got := s.states(0, "check"); len(got) != 1 || got[0].State != "new" || got[0].Subject != subject || got[0].Schema != "OrderPlacedV1" {
 		t.Fatalf("check: %+v", got)
 	}
