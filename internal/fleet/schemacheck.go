@@ -71,8 +71,8 @@ func (f *Fleet) CheckSubjects(ctx context.Context) ([]SchemaCheck, error) {
 }
 
 // Refused is the error for the schemas that cannot be registered, by name; nil:
-// all can.
-func Refused(checks []SchemaCheck) error {
+// all can. do is the next step.
+func Refused(checks []SchemaCheck, do string) error {
 	var bad []string
 	for i := range checks {
 		if c := &checks[i]; c.Bad() {
@@ -82,7 +82,7 @@ func Refused(checks []SchemaCheck) error {
 	if len(bad) == 0 {
 		return nil
 	}
-	return event.Refusef("cdc-relay schemas check names every field and what mends it",
+	return event.Refusef(do,
 		"%d of %d schemas cannot be registered: %s", len(bad), len(checks), strings.Join(bad, "; "))
 }
 

@@ -164,7 +164,7 @@ func (f *Fleet) RegisterSchemas(ctx context.Context, dry bool) ([]SchemaState, e
 	if err != nil {
 		return nil, err
 	}
-	if err := Refused(checked); err != nil {
+	if err := Refused(checked, "cdc-relay schemas check names every field and what mends it"); err != nil {
 		return nil, err
 	}
 	states := make([]SchemaState, len(wants))
