@@ -40,7 +40,7 @@ Exit codes: 0 no errors (there may be warnings), 1 errors.`,
 			}
 			errs, _ := countFindings(found)
 			if errs > 0 {
-				return fmt.Errorf("%d errors in the schema files", errs)
+				return fmt.Errorf("%s in the schema files", plural(errs, "error", "errors"))
 			}
 			return nil
 		},
@@ -97,7 +97,7 @@ func (a *app) printFindings(found []schema.Finding) error {
 	for _, f := range found {
 		fmt.Fprintln(a.out, f)
 	}
-	fmt.Fprintf(a.out, "%d errors, %d warnings\n", errs, warnings)
+	fmt.Fprintf(a.out, "%s, %s\n", plural(errs, "error", "errors"), plural(warnings, "warning", "warnings"))
 	return nil
 }
 
@@ -153,7 +153,7 @@ be reached.`,
 			if err := a.printChecks(checks); err != nil {
 				return err
 			}
-			return fleet.Refused(checks)
+			return fleet.Refused(checks, "mend them as it says above, or the level of the subject in the registry")
 		},
 	}
 	c.Flags().BoolVar(&offline, "offline", false, "compare the files with each other and ask no registry")
@@ -174,7 +174,7 @@ func (a *app) checkOffline(f *fleet.Fleet, level string) error {
 		err = a.json(append([]schema.Conflict{}, found...))
 	} else {
 		for _, c := range found {
-			fmt.Fprintln(a.out, c)
+			fmt.Fprintln(a.out, c.Head())
 			a.printReasons(c.Reasons)
 		}
 		if len(found) == 0 {
@@ -183,7 +183,7 @@ func (a *app) checkOffline(f *fleet.Fleet, level string) error {
 	}
 	if err == nil && len(found) > 0 {
 		return event.Refusef("make the later schema compatible, or give each record a subject of its own: subject_name: record",
-			"%d pairs of schemas cannot be under one subject at the level %s", len(found), l)
+			"%s cannot be under one subject at the level %s", plural(len(found), "pair of schemas", "pairs of schemas"), l)
 	}
 	return err
 }
@@ -201,6 +201,9 @@ func (a *app) printChecks(checks []fleet.SchemaCheck) error {
 	}
 	for _, c := range checks {
 		if !c.Bad() {
+			for _, r := range c.Warnings {
+				fmt.Fprintf(a.out, "\nwarning: %s under %s: the registry takes it, but %s (%s): %s\n      next: %s\n", c.Schema, c.Subject, r.Path, r.Rule, r.What, r.Do)
+			}
 			continue
 		}
 		fmt.Fprintf(a.out, "\n%s cannot be registered under %s", c.Schema, c.Subject)
@@ -220,6 +223,13 @@ func (a *app) printReasons(reasons []schema.Reason) {
 	for _, r := range reasons {
 		fmt.Fprintf(a.out, "  %s (%s): %s\n      next: %s\n", r.Path, r.Rule, r.What, r.Do)
 	}
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // positive is n, or nothing for 0.

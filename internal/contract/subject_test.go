@@ -38,7 +38,7 @@ func TestSubjects(t *testing.T) {
 func TestSubjectNameIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ naming, topic, want string }{
-		{"recrod", "t", `events[0].subject_name: "recrod" names no subjects; write topic (<topic>-value), record`},
+		{"records", "t", `events[0].subject_name: "records" names no subjects; write topic (<topic>-value), record`},
 		{"topic-record", "t", `"topic-record" is written topic_record`},
 		{"topic_record", "", `events[0].topic: is empty, but the encoding is avro`},
 	} {

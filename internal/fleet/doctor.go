@@ -191,17 +191,15 @@ func (f *Fleet) registryFacts(ctx context.Context) doctor.RegistryFacts {
 		all = append(all, wants...)
 	}
 	all = registry.Distinct(all)
-	states, err := f.ids.States(ctx, all, false)
+	checks, err := f.checkSchemas(ctx, all)
 	if err != nil {
 		facts.Err, facts.Subjects = err, nil
 		return facts
 	}
 	for i, w := range all {
-		s := doctor.RegistrySubject{Subject: w.Subject, Schema: w.Name, Version: w.Version, ID: states[i].ID}
-		if e := states[i].Err; e != nil && e.Reason != registry.Missing {
-			s.Err = e
-		}
-		facts.Subjects = append(facts.Subjects, s)
+		facts.Subjects = append(facts.Subjects, doctor.RegistrySubject{
+			Subject: w.Subject, Schema: w.Name, Version: w.Version, ID: checks[i].ID, Err: checks[i].why(),
+		})
 	}
 	return facts
 }

@@ -21,6 +21,9 @@ type SchemaCheck struct {
 	ID      int          `json:"id,omitempty"`
 	Against string       `json:"against,omitempty"` // what it is incompatible with
 	Reasons []Reason     `json:"reasons,omitempty"`
+	// Warnings are what the registry lets pass although readers would go wrong,
+	// such as a decimal of another scale.
+	Warnings []Reason `json:"warnings,omitempty"`
 	// Registry is what the registry said, where it refused.
 	Registry string `json:"registry,omitempty"`
 }
@@ -40,6 +43,24 @@ const (
 // Bad reports that the schema cannot be registered.
 func (c *SchemaCheck) Bad() bool { return c.State == CheckIncompatible || c.State == CheckInvalid }
 
+// why is why the schema cannot be registered, in one line; nil: it can.
+func (c *SchemaCheck) why() error {
+	if !c.Bad() {
+		return nil
+	}
+	parts := make([]string, 0, len(c.Reasons))
+	for _, r := range c.Reasons {
+		parts = append(parts, r.String())
+	}
+	if len(parts) == 0 {
+		parts = append(parts, "the registry refuses it: "+c.Registry)
+	}
+	if c.Against == "" {
+		return errors.New(parts[0])
+	}
+	return fmt.Errorf("it is not compatible (%s) with %s: %s", c.Level, c.Against, strings.Join(parts, "; "))
+}
+
 // CheckSubjects asks the registry of every schema whether it takes it.
 func (f *Fleet) CheckSubjects(ctx context.Context) ([]SchemaCheck, error) {
 	wants, err := f.allWants()
@@ -50,8 +71,8 @@ func (f *Fleet) CheckSubjects(ctx context.Context) ([]SchemaCheck, error) {
 }
 
 // Refused is the error for the schemas that cannot be registered, by name; nil:
-// all can.
-func Refused(checks []SchemaCheck) error {
+// all can. do is the next step.
+func Refused(checks []SchemaCheck, do string) error {
 	var bad []string
 	for i := range checks {
 		if c := &checks[i]; c.Bad() {
@@ -61,7 +82,7 @@ func Refused(checks []SchemaCheck) error {
 	if len(bad) == 0 {
 		return nil
 	}
-	return event.Refusef("cdc-relay schemas check names every field and what mends it",
+	return event.Refusef(do,
 		"%d of %d schemas cannot be registered: %s", len(bad), len(checks), strings.Join(bad, "; "))
 }
 
@@ -180,14 +201,19 @@ func (s *subjectCheck) withStored(ctx context.Context, w registry.Want, v regist
 		}
 		local, err = true, nil
 	}
-	if err != nil || ok {
+	if err != nil {
 		return err
 	}
 	reasons, err := schema.Compare(s.level, text(w), schema.Named{Name: name, Text: v.Schema})
-	if err != nil {
+	switch {
+	case err != nil && ok:
+		return nil // what is stored cannot be read here, and the registry is content
+	case err != nil:
 		return fmt.Errorf("subject %s: %w", s.name, err)
-	}
-	if local && len(reasons) == 0 {
+	case ok:
+		c.Warnings = append(c.Warnings, reasons...)
+		return nil
+	case local && len(reasons) == 0:
 		return nil
 	}
 	c.State, c.Against, c.Reasons, c.Registry = CheckIncompatible, name, reasons, why

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -112,6 +113,9 @@ func LintFolder(dir string, severity map[string]schema.Severity, used func(strin
 	if err != nil {
 		return nil, &UsageError{fmt.Sprintf("schema folder %s: %v", dir, err)}
 	}
+	for i := range found {
+		found[i].File = filepath.Join(dir, found[i].File)
+	}
 	return found, nil
 }
 
@@ -160,7 +164,7 @@ func (f *Fleet) RegisterSchemas(ctx context.Context, dry bool) ([]SchemaState, e
 	if err != nil {
 		return nil, err
 	}
-	if err := Refused(checked); err != nil {
+	if err := Refused(checked, "cdc-relay schemas check names every field and what mends it"); err != nil {
 		return nil, err
 	}
 	states := make([]SchemaState, len(wants))

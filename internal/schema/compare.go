@@ -95,14 +95,18 @@ type pair struct{ r, w *Type }
 // each place it stands in.
 type walk map[pair]bool
 
+// maxTold bounds what is told of two schemas: types that hold each other twice
+// over and over would be told without end.
+const maxTold = 200
+
 // once calls do unless p is in the making or known to show nothing; size is how
 // much there is to tell so far.
 func (s walk) once(p pair, size func() int, do func()) {
-	if s[p] {
+	before := size()
+	if s[p] || before >= maxTold {
 		return
 	}
 	s[p] = true
-	before := size()
 	do()
 	if size() != before {
 		delete(s, p)
@@ -253,7 +257,9 @@ func (c *comparer) records(r, w *Type, path string) {
 func suggestDefault(t *Type) string {
 	switch t.Kind {
 	case "union":
-		return suggestDefault(t.Branches[0])
+		if len(t.Branches) > 0 {
+			return suggestDefault(t.Branches[0])
+		}
 	case "null":
 		return "null"
 	case "string", "bytes":
@@ -268,7 +274,9 @@ func suggestDefault(t *Type) string {
 		if t.Default != nil {
 			return quote(*t.Default)
 		}
-		return quote(t.Symbols[0])
+		if len(t.Symbols) > 0 {
+			return quote(t.Symbols[0])
+		}
 	case "record", "fixed":
 		return `null, with the type ["null", ` + quote(shortName(t.Name)) + `]`
 	}

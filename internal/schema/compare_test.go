@@ -14,10 +14,14 @@ func rec(name, fields string) string {
 	return fmt.Sprintf(`{"type":"record","name":%q,"namespace":"shop","fields":[%s]}`, name, fields)
 }
 
-// Each change is compatible in the directions it should be, and where it is not
-// there is one reason with the field's path.
-func TestCompare(t *testing.T) {
-	t.Parallel()
+// comparison is two schemas and where the second does not fit the first.
+type comparison struct {
+	was, now          string
+	backward, forward string // rule and path of the reason; "": compatible
+	do                string
+}
+
+func comparisons() map[string]comparison {
 	const id = `{"name":"id","type":"string"}`
 	inner := func(f string) string {
 		return id + `,{"name":"lines","type":{"type":"array","items":{"type":"record","name":"L","fields":[` + f + `]}}}`
@@ -25,11 +29,7 @@ func TestCompare(t *testing.T) {
 	enum := func(symbols, more string) string {
 		return `{"name":"e","type":{"type":"enum","name":"E","symbols":[` + symbols + `]` + more + `}}`
 	}
-	for name, c := range map[string]struct {
-		was, now          string
-		backward, forward string // rule and path of the reason; "": compatible
-		do                string
-	}{
+	return map[string]comparison{
 		"nothing":                     {rec("O", id), rec("O", id), "", "", ""},
 		"field with default added":    {rec("O", id), rec("O", id+`,{"name":"n","type":"int","default":0}`), "", "", ""},
 		"field without default added": {rec("O", id), rec("O", id+`,{"name":"n","type":"int"}`), "field_default n", "", "a default, such as 0"},
@@ -51,7 +51,14 @@ func TestCompare(t *testing.T) {
 		"scale": {rec("O", `{"name":"d","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}}`),
 			rec("O", `{"name":"d","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":3}}`), "decimal d", "decimal d", "keep precision and scale"},
 		"recursive": {rec("O", `{"name":"p","type":["null","O"],"default":null},`+id), rec("O", `{"name":"p","type":["null","O"],"default":null}`), "", "field_default id", ""},
-	} {
+	}
+}
+
+// Each change is compatible in the directions it should be, and where it is not
+// there is one reason with the field's path.
+func TestCompare(t *testing.T) {
+	t.Parallel()
+	for name, c := range comparisons() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for level, want := range map[Level]string{Backward: c.backward, Forward: c.forward, None: ""} {

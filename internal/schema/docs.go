@@ -184,10 +184,10 @@ func (p *page) fields(t *Type, path string, above map[*Type]bool) {
 // other branch of nullable unions.
 func insideOf(t *Type) (inner *Type, mark string) {
 	for {
-		switch {
-		case t.Kind == "array" || t.Kind == "map":
+		switch t.Kind {
+		case "array", "map":
 			t, mark = t.Items, mark+"[]"
-		case t.Kind == "union":
+		case "union":
 			other, ok := t.nullable()
 			if !ok {
 				return t, mark

@@ -48,6 +48,10 @@ func Example(text string, known map[string]string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+// maxExample bounds an example; records that hold each other twice over and over
+// would fill the memory.
+const maxExample = 1 << 20
+
 type maker struct {
 	known map[string]string
 	stack []*Type
@@ -73,6 +77,9 @@ func (m *maker) write(b *bytes.Buffer, t *Type, attrs []Attr, name string, depth
 	case "array", "map":
 		return m.container(b, t, limits, name, depth)
 	case "enum":
+		if len(t.Symbols) == 0 {
+			return fmt.Errorf("enum %s has no symbols", t.Name)
+		}
 		b.WriteString(quote(t.Symbols[0]))
 	case "null":
 		b.WriteString("null")
@@ -91,6 +98,9 @@ func (m *maker) write(b *bytes.Buffer, t *Type, attrs []Attr, name string, depth
 }
 
 func (m *maker) record(b *bytes.Buffer, t *Type, depth int) error {
+	if b.Len() > maxExample {
+		return fmt.Errorf("record %s makes the example larger than %d bytes", t.Name, maxExample)
+	}
 	if m.inside(t) {
 		return fmt.Errorf("record %s holds itself and no value ends it", t.Name)
 	}

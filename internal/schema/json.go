@@ -59,8 +59,6 @@ func (v *value) text() (string, bool) {
 	return s, ok
 }
 
-func (v *value) isNull() bool { return v != nil && v.kind == scalarKind && v.scalar == nil }
-
 func (v *value) strings(key string) []string {
 	var out []string
 	for _, e := range v.get(key).elements() {

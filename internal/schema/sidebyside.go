@@ -23,14 +23,19 @@ type Conflict struct {
 	Reasons []Reason `json:"reasons"`
 }
 
-// String is the whole finding, with what to do.
-func (c Conflict) String() string {
-	var b strings.Builder
+// Head says what cannot be, without the reasons.
+func (c Conflict) Head() string {
 	at := "subject " + c.Subject
 	if c.Topic != "" {
 		at = "topic " + c.Topic + ", " + at
 	}
-	fmt.Fprintf(&b, "%s: %s cannot follow %s at the level %s:", at, c.After, c.Before, c.Level)
+	return fmt.Sprintf("%s: %s cannot follow %s at the level %s", at, c.After, c.Before, c.Level)
+}
+
+// String is the whole finding in one line, with what to do.
+func (c Conflict) String() string {
+	var b strings.Builder
+	b.WriteString(c.Head() + ":")
 	for _, r := range c.Reasons {
 		fmt.Fprintf(&b, " %s;", r)
 	}

@@ -101,7 +101,7 @@ func (s *shop) consumed(count int) []map[string]any {
 type state struct {
 	Subject, Schema, State, Level, Against, Registry string
 	Version, ID                                      int
-	Reasons                                          []struct{ Path, Rule, What, Do string }
+	Reasons, Warnings                                []struct{ Path, Rule, What, Do string }
 	Changes                                          []struct{ Path, Kind, Was, Now string }
 }
 
@@ -128,7 +128,7 @@ func TestSchemasInCI(t *testing.T) {
 	s := newShop(t, "topic")
 	subject := s.topic + "-value"
 	s.production()
-	s.rewrite(func(c *rig.Config) { c.Extra = s.example("lint") })
+	s.rewrite(func(c *rig.Config) { c.Extra += s.example("lint") })
 	if got := s.states(0, "check"); len(got) != 1 || got[0].State != "new" || got[0].Subject != subject || got[0].Schema != "OrderPlacedV1" {
 		t.Fatalf("check: %+v", got)
 	}
@@ -185,6 +185,13 @@ func TestSchemasInCI(t *testing.T) {
 	s.level(subject, "BACKWARD_TRANSITIVE")
 	if got := s.states(3, "check"); got[0].Against != "version 1" {
 		t.Errorf("check at BACKWARD_TRANSITIVE: %+v", got)
+	}
+
+	// What the registry lets pass although readers go wrong is told too.
+	s.file("Line.avsc", "line", nil)
+	s.file("OrderPlacedV1.avsc", "order-v1", func(x string) string { return strings.Replace(x, `"scale": 2`, `"scale": 3`, 1) })
+	if got := s.states(0, "check"); got[0].State != "compatible" || len(got[0].Warnings) == 0 || got[0].Warnings[0].Rule != "decimal" {
+		t.Errorf("check of another scale: %+v", got)
 	}
 }
 
