@@ -22,7 +22,12 @@ type Want struct {
 	Schema  string // complete text, as Schemas.Schema returns it
 }
 
-func (w Want) label() string { return fmt.Sprintf("%sV%d", w.Name, w.Version) }
+func (w Want) label() string {
+	if w.Version == 0 {
+		return w.Name
+	}
+	return fmt.Sprintf("%sV%d", w.Name, w.Version)
+}
 
 // Client finds schema ids. It is safe for concurrent use.
 type Client struct {
