@@ -6,9 +6,7 @@ import (
 	"io/fs"
 	"net/http"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"gocloud.dev/gcerrors"
-	"google.golang.org/api/googleapi"
 
 	"github.com/cdc-relay/cdc-relay/internal/event"
 )
@@ -56,10 +54,8 @@ func codeOf(err error) string {
 	if errors.As(err, &s3) {
 		return s3.ErrorCode()
 	}
-	if az, ok := errors.AsType[*azcore.ResponseError](err); ok {
-		return az.ErrorCode
-	}
-	return ""
+	code, _ := azureError(err)
+	return code
 }
 
 // statusOf is the HTTP status of an error; 0 none.
@@ -68,13 +64,10 @@ func statusOf(err error) int {
 	if errors.As(err, &s3) {
 		return s3.HTTPStatusCode()
 	}
-	if az, ok := errors.AsType[*azcore.ResponseError](err); ok {
-		return az.StatusCode
+	if _, status := azureError(err); status != 0 {
+		return status
 	}
-	if g, ok := errors.AsType[*googleapi.Error](err); ok {
-		return g.Code
-	}
-	return 0
+	return gcsStatus(err)
 }
 
 // notImplemented reports that the storage takes no conditional writes.

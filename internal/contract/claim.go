@@ -33,24 +33,29 @@ const (
 
 // Claims reports whether any event uses the claim check.
 func (c *Contract) Claims() bool {
-	return c.anyForm(func(f *Form) bool { return f.Claim.On() })
-}
-
-// ClaimsAvro reports whether the whole value of an Avro record may become a
-// reference, so that the schema of references needs an id.
-func (c *Contract) ClaimsAvro() bool {
-	return c.anyForm(func(f *Form) bool { return f.Claim.Payload && f.Encoding == Avro })
-}
-
-func (c *Contract) anyForm(is func(*Form) bool) bool {
 	for _, r := range c.all() {
 		for i := range r.Forms {
-			if is(&r.Forms[i]) {
+			if r.Forms[i].Claim.On() {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// ClaimTopics are the topics, by name, on which the whole value of an Avro
+// record may become a reference, so that the schema of references needs an id.
+func (c *Contract) ClaimTopics() []string {
+	var out []string
+	for _, r := range c.all() {
+		for i := range r.Forms {
+			if f := &r.Forms[i]; f.Claim.Payload && f.Encoding == Avro {
+				out = append(out, f.Topic)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // setting is one key of claim_check and what is written there.

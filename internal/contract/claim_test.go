@@ -1,6 +1,7 @@
 package contract_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +44,7 @@ func TestClaim(t *testing.T) {
 	if d, also, same := claim("d", 0), claim("d", 1), claim("d", 2); d.Payload || d.Over != 1024 || !also.Payload || also.Fields != nil || also.Over != 1024 || len(same.Fields) != 1 {
 		t.Errorf("d %+v %+v %+v", d, also, same)
 	}
-	if !c.Claims() || c.ClaimsAvro() {
+	if !c.Claims() || c.ClaimTopics() != nil {
 		t.Error("claims, and none of them Avro")
 	}
 	none, err := contract.New(decode(t, "events.yaml", "defaults: {claim_check: {over: 1MB}}\nevents: [{type: a, topic: a.v1, schema: A}]"))
@@ -51,7 +52,7 @@ func TestClaim(t *testing.T) {
 		t.Errorf("parameters alone switch nothing on: %v", err)
 	}
 	avro, err := contract.New(decode(t, "events.yaml", "events: [{type: a, topic: a.v1, schema: A, claim_check: {payload: true}}]"))
-	if err != nil || !avro.ClaimsAvro() {
+	if err != nil || !slices.Equal(avro.ClaimTopics(), []string{"a.v1"}) {
 		t.Error(err)
 	}
 	if got := avro.Rules()[0].Forms[0].Claim.Over; got != contract.DefaultClaimOver {

@@ -63,27 +63,32 @@ func (u *unit) store(ctx context.Context, b *event.Batch) error {
 	return u.claims.Upload(ctx, b.Blobs, m)
 }
 
-// wantReference adds the schema of references, if a whole Avro value may become
-// one. One subject for all topics: consumers find a schema by its id, and under
-// <topic>-value it would be an incompatible version of the event's own.
+// wantReference adds the schema of references for each topic on which a whole
+// Avro value may become one. Its subject is <topic>-<full name>, what Confluent
+// calls TopicRecordName: under <topic>-value it would be an incompatible version
+// of the event's own schema, and consumers find a schema by its id anyway.
 func (u *unit) wantReference(wants []registry.Want) ([]registry.Want, error) {
-	if !u.cfg.Contract.ClaimsAvro() {
+	topics := u.cfg.Contract.ClaimTopics()
+	if len(topics) == 0 {
 		return wants, nil
 	}
 	text, ok := u.schemas.Plain(transform.RefSchema)
 	if !ok {
 		return nil, &event.Fault{Verdict: event.Refuse, What: "a claim_check has payload: true, and the schemas have no " + transform.RefSchema + ".avsc",
-			Do: "add it to " + u.Config.Schemas + " (docs/claim-check.md has one)"}
+			Do: "add it to " + u.Config.Schemas + "; docs/claim-check.md says what it holds"}
 	}
 	var name struct{ Name, Namespace string }
 	if err := json.Unmarshal([]byte(text), &name); err != nil {
 		return nil, fmt.Errorf("%s.avsc: %w", transform.RefSchema, err)
 	}
-	subject := name.Name
+	full := name.Name
 	if name.Namespace != "" {
-		subject = name.Namespace + "." + name.Name
+		full = name.Namespace + "." + name.Name
 	}
-	return append(wants, registry.Want{Subject: subject, Name: transform.RefSchema, Schema: text}), nil
+	for _, t := range topics {
+		wants = append(wants, registry.Want{Subject: t + "-" + full, Name: transform.RefSchema, Schema: text})
+	}
+	return wants, nil
 }
 
 // claimFindings tries the bucket, if one is configured.

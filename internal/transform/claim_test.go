@@ -152,6 +152,9 @@ func TestClaimFields(t *testing.T) {
 					t.Errorf("blob %d: %d bytes, want %d", i, len(blob.Data), len(w))
 				}
 			}
+			if b.Bytes < b.BlobBytes()+len(r.Value) { // what is to be stored counts against the batch's limit
+				t.Errorf("%d bytes in the batch, %d in its blobs", b.Bytes, b.BlobBytes())
+			}
 			if media := b.Blobs[0].ContentType + " " + b.Blobs[1].ContentType; media != mediaJSON+" "+mediaText {
 				t.Error(media)
 			}

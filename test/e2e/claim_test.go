@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,8 +24,8 @@ import (
 	"github.com/cdc-relay/cdc-relay/test/stack"
 )
 
-// claims is a lab whose relay has a claim check, by the examples of the page.
-type claims struct {
+// claimLab is a lab whose relay has a claim check, by the examples of the page.
+type claimLab struct {
 	*lab
 	s3    *s3.Server
 	topic map[string]string // by event type
@@ -61,9 +59,9 @@ func claimExample(t *testing.T, name string) string {
 }
 
 // newClaims makes the lab; change adapts the contract of the page.
-func newClaims(t *testing.T, change func(contract string) string, setups ...setup) *claims {
+func newClaims(t *testing.T, change func(contract string) string, setups ...setup) *claimLab {
 	t.Helper()
-	c := &claims{s3: s3.New(t), topic: map[string]string{}}
+	c := &claimLab{s3: s3.New(t), topic: map[string]string{}}
 	schemas := filepath.Join(t.TempDir(), "avro")
 	if err := os.CopyFS(schemas, os.DirFS(filepath.Join(rig.Root(), "schemas", "avro"))); err != nil {
 		t.Fatal(err)
@@ -73,7 +71,7 @@ func newClaims(t *testing.T, change func(contract string) string, setups ...setu
 			t.Fatal(err)
 		}
 	}
-	c.lab = newLab(t, append(slices.Clone(setups), func(l *lab, conf *rig.Config) {
+	c.lab = newLab(t, append(append(slices.Clone(setups), ownCheckpoints), func(l *lab, conf *rig.Config) {
 		l.env = s3.Env()
 		conf.Schemas = schemas
 		conf.Extra += strings.Replace(claimExample(t, "relay"), "region=eu-north-1", strings.SplitN(c.s3.URL(), "?", 2)[1], 1)
@@ -88,13 +86,13 @@ func newClaims(t *testing.T, change func(contract string) string, setups ...setu
 	return c
 }
 
-// text is a text of n bytes that no other event has.
-func text(n int) string {
+// textOf is a text of n bytes that no other event has.
+func textOf(n int) string {
 	return strings.Repeat(uuid.NewString()+" Å\"\n", n/41+1)[:n]
 }
 
 // publish commits events of a type, a transaction each.
-func (c *claims) publish(typ string, texts ...string) {
+func (c *claimLab) publish(typ string, texts ...string) {
 	c.Helper()
 	for _, s := range texts {
 		e := corrected{uuid.NewString(), typ, fmt.Sprintf("essay-%d", len(c.want)%3), strings.ToValidUTF8(s, "")}
@@ -109,7 +107,7 @@ func (c *claims) publish(typ string, texts ...string) {
 
 // arrived reads until everything committed is there and nothing more comes, and
 // demands each event once, whole, with what was claimed fetched and verified.
-func (c *claims) arrived(r *rig.Reader) (claimed int) {
+func (c *claimLab) arrived(r *rig.Reader) (claimed int) {
 	c.Helper()
 	c.check(r.Read(c.ctx(time.Minute), func(n int) bool { return n >= len(c.want) }))
 	c.check(r.Settle(c.ctx(time.Minute), 1500*time.Millisecond))
@@ -142,7 +140,7 @@ func (c *claims) arrived(r *rig.Reader) (claimed int) {
 
 // whole demands that a record is the event, and reports whether a part of it is
 // an object.
-func (c *claims) whole(dec *rig.Decoder, rec *rig.Record, e corrected) bool {
+func (c *claimLab) whole(dec *rig.Decoder, rec *rig.Record, e corrected) bool {
 	c.Helper()
 	v, err := dec.Decode(c.ctx(time.Minute), rec.Value)
 	c.check(err)
@@ -156,30 +154,18 @@ func (c *claims) whole(dec *rig.Decoder, rec *rig.Record, e corrected) bool {
 		if !slices.Equal(fields, []string{"data.corrected_text"}) {
 			c.Errorf("claimed %v", fields)
 		}
-		ref := data["corrected_text"]
-		if m, ok := ref.(map[string]any); ok && len(m) == 1 { // a union, as the Avro JSON encoding has it
-			ref = m["huleedu.events.ArtifactRef"]
-		}
-		m, _ := ref.(map[string]any)
+		m, _ := unwrapped(data["corrected_text"], "huleedu.events.ArtifactRef").(map[string]any)
 		data["corrected_text"] = string(c.fetch(m, "corrected_text", "text/plain; charset=utf-8"))
 	}
 	data, _ := v["data"].(map[string]any)
-	if v["essay_id"] != e.essay || unwrapped(data["corrected_text"]) != e.text {
+	if v["essay_id"] != e.essay || unwrapped(data["corrected_text"], "string") != e.text {
 		c.Errorf("event %s is not whole: %.80v", e.id, v)
 	}
 	return kind != claimcheck.None
 }
 
-// unwrapped is a value of a union without its wrapper.
-func unwrapped(v any) any {
-	if m, ok := v.(map[string]any); ok && len(m) == 1 {
-		return m["string"]
-	}
-	return v
-}
-
 // fetch reads the object of a reference from the server and verifies it.
-func (c *claims) fetch(ref map[string]any, typ, media string) []byte {
+func (c *claimLab) fetch(ref map[string]any, typ, media string) []byte {
 	c.Helper()
 	key, ok := strings.CutPrefix(fmt.Sprint(ref["uri"]), "s3://"+s3.Bucket+"/")
 	if !ok {
@@ -189,26 +175,27 @@ func (c *claims) fetch(ref map[string]any, typ, media string) []byte {
 	sum := sha256.Sum256(data)
 	hash := hex.EncodeToString(sum[:])
 	if key != "events/sha256/"+hash[:2]+"/"+hash || ref["sha256"] != hash || ref["bytes"] != int64(len(data)) ||
-		ref["content_type"] != media || contentType != media || fmt.Sprint(plainRef(ref["ttl_sec"], "int")) != "2592000" || ref["type"] != typ {
+		ref["content_type"] != media || contentType != media || fmt.Sprint(unwrapped(ref["ttl_sec"], "int")) != "2592000" || ref["type"] != typ {
 		c.Errorf("the object at %s (%s, %d bytes, %s) is not what its reference says: %v", key, contentType, len(data), hash, ref)
 	}
 	return data
 }
 
-func plainRef(v any, branch string) any {
-	if m, ok := v.(map[string]any); ok {
+// unwrapped is a value of a union, without the wrapper of the Avro JSON encoding.
+func unwrapped(v any, branch string) any {
+	if m, ok := v.(map[string]any); ok && len(m) == 1 {
 		return m[branch]
 	}
 	return v
 }
 
 // objects are the keys of what was stored, without the probe.
-func (c *claims) objects() []string { return c.s3.Keys("events/sha256/") }
+func (c *claimLab) objects() []string { return c.s3.Keys("events/sha256/") }
 
 // puts is how often an object was sent to the server, whether it took it or not.
-func (c *claims) puts() int { return len(c.s3.Requests("PUT /" + s3.Bucket + "/events/sha256/")) }
+func (c *claimLab) puts() int { return len(c.s3.Requests("PUT /" + s3.Bucket + "/events/sha256/")) }
 
-func (c *claims) metric(r *rig.Relay, name string, parts ...string) float64 {
+func (c *claimLab) metric(r *rig.Relay, name string, parts ...string) float64 {
 	c.Helper()
 	v, err := r.Metric(c.ctx(10*time.Second), name, parts...)
 	c.check(err)
@@ -220,9 +207,9 @@ func (c *claims) metric(r *rig.Relay, name string, parts ...string) float64 {
 func TestClaimCheck(t *testing.T) {
 	c := newClaims(t, nil)
 	r := c.start()
-	c.publish(textCorrected, text(100), text(60_000), text(49_000), text(150_000))
-	c.publish(essayArchived, text(100), text(190_000), text(300_000))
-	same := text(70_000)
+	c.publish(textCorrected, textOf(100), textOf(60_000), textOf(49_000), textOf(150_000))
+	c.publish(essayArchived, textOf(100), textOf(190_000), textOf(300_000))
+	same := textOf(70_000)
 	c.publish(textCorrected, same, same)
 	reader := c.reader(c.topic[textCorrected], c.topic[essayArchived])
 	if n := c.arrived(reader); n != 5 {
@@ -262,7 +249,7 @@ func TestSizes(t *testing.T) {
 		conf.Contract = strings.ReplaceAll(conf.Contract, "TOPIC", c.topic[textCorrected])
 	})
 	r := c.start()
-	c.publish(textCorrected, text(1000), text(99_000), text(101_000), text(290_000))
+	c.publish(textCorrected, textOf(1000), textOf(99_000), textOf(101_000), textOf(290_000))
 	reader := c.reader(c.topic[textCorrected])
 	if n := c.arrived(reader); n != 0 {
 		t.Errorf("%d claimed without a rule", n)
@@ -287,130 +274,10 @@ func TestSizes(t *testing.T) {
 		t.Errorf("%v records of at most 128 KiB", got)
 	}
 	small := c.want
-	c.publish(textCorrected, text(310_000))
+	c.publish(textCorrected, textOf(310_000))
 	c.gone(r, 1, time.Minute, "its limit is 300000", "claim_check: {payload: true}", c.want[len(small)].id)
 	c.want = small
 	c.arrived(reader)
-}
-
-// Storage that is down for ten seconds holds the pipeline up and loses and
-// doubles nothing; Postgres is told nothing meanwhile.
-func TestClaimStorageDown(t *testing.T) {
-	c := newClaims(t, nil)
-	r := c.start()
-	c.publish(textCorrected, text(60_000), text(100))
-	reader := c.reader(c.topic[textCorrected])
-	c.arrived(reader)
-	c.acknowledged()
-	c.s3.Down()
-	c.publish(textCorrected, text(100), text(60_000), text(100), text(90_000))
-	back := time.After(10 * time.Second)
-	first := c.flushed() // what was committed is before it
-	c.logged(r, "s3://artifacts", time.Minute)
-	<-back
-	if at := c.confirmed(); at >= first {
-		t.Errorf("the slot is confirmed up to %s while the objects of %s are not stored", at, first)
-	}
-	if c.restarts(r) == 0 || c.metric(r, "cdc_relay_claim_failures_total") == 0 {
-		t.Error("the storage was down, and nobody noticed")
-	}
-	c.s3.Up()
-	if n := c.arrived(reader); n != 3 {
-		t.Errorf("%d claimed, want 3", n)
-	}
-	c.stops(r)
-}
-
-// A relay killed when its objects are stored and its transaction is not begun:
-// the next one finds them, and everything is there once.
-func TestClaimKilledBetweenUploadAndCommit(t *testing.T) {
-	c := newClaims(t, nil)
-	r := c.start()
-	stored := make(chan struct{}, 16)
-	c.s3.Answer(func(w http.ResponseWriter, req *http.Request) bool {
-		if req.Method != http.MethodPut || !strings.Contains(req.URL.Path, "/sha256/") {
-			return false
-		}
-		c.s3.Store(httptest.NewRecorder(), req)
-		stored <- struct{}{}
-		<-req.Context().Done() // the answer never comes
-		return true
-	})
-	c.publish(textCorrected, text(60_000), text(100))
-	select {
-	case <-stored:
-	case <-c.ctx(time.Minute).Done():
-		t.Fatal("nothing was stored")
-	}
-	r.Kill()
-	if len(c.objects()) != 1 {
-		t.Fatalf("objects %v", c.objects())
-	}
-	c.s3.Answer(nil)
-	r = c.start()
-	c.arrived(c.reader(c.topic[textCorrected]))
-	if n := len(c.objects()); n != 1 {
-		t.Errorf("%d objects, want the one", n)
-	}
-	if n := c.metric(r, "cdc_relay_claim_objects_total", `"present"`); n != 1 {
-		t.Errorf("%v found present", n)
-	}
-	c.stops(r)
-}
-
-// A replay refers to the objects that are there.
-func TestClaimReplay(t *testing.T) {
-	c := newClaims(t, nil)
-	r := c.start()
-	c.publish(textCorrected, text(100))
-	reader := c.reader(c.topic[textCorrected])
-	c.arrived(reader)
-	c.acknowledged()
-	out := c.run("slots", "anchor", "before").exits(0).out
-	from := wordAfter(t, out, "--from-lsn ")
-	c.publish(textCorrected, text(60_000), text(80_000), text(100))
-	c.arrived(reader)
-	objects := c.objects()
-	c.stops(r)
-	r = c.launch("run", "--from-lsn", from)
-	c.logged(r, "replay done", time.Minute)
-	c.check(reader.Read(c.ctx(time.Minute), func(n int) bool { return n >= 7 }))
-	c.check(reader.Settle(c.ctx(time.Minute), time.Second))
-	refs := map[string]int{}
-	dec, err := rig.NewDecoder(c.sr.URL())
-	c.check(err)
-	for i := range reader.All {
-		rec := &reader.All[i]
-		for _, e := range c.want {
-			if e.id == rec.Headers["event_id"] && c.whole(dec, rec, e) {
-				refs[e.id]++
-			}
-		}
-	}
-	if len(reader.All) != 7 || len(refs) != 2 || !slices.Equal(c.objects(), objects) {
-		t.Errorf("%d records, references %v, objects %v, before %v", len(reader.All), refs, c.objects(), objects)
-	}
-	c.stops(r)
-}
-
-// What storage refuses stops the pipeline and says what to do; at the start too.
-func TestClaimStorageRefuses(t *testing.T) {
-	c := newClaims(t, nil)
-	r := c.start()
-	c.publish(textCorrected, text(100))
-	reader := c.reader(c.topic[textCorrected])
-	c.arrived(reader)
-	c.s3.Fails(http.StatusForbidden, "AccessDenied")
-	c.publish(textCorrected, text(60_000))
-	c.gone(r, 3, time.Minute, "AccessDenied", "let the relay's credentials write and read objects there", "cdc-relay doctor")
-	c.refused("AccessDenied", "s3:PutObject")
-	c.run("doctor").exits(3).says("claim check", "fail", "AccessDenied")
-	c.s3.Fails(http.StatusNotFound, "NoSuchBucket")
-	c.refused("NoSuchBucket", "create the bucket")
-	c.s3.Fails(0, "")
-	r = c.start()
-	c.arrived(reader)
-	c.stops(r)
 }
 
 // Consumers in Python read it by the code of the page.
@@ -418,8 +285,8 @@ func TestClaimPython(t *testing.T) {
 	c := newClaims(t, nil)
 	python := stack.Python(t)
 	r := c.start()
-	c.publish(textCorrected, text(100), text(60_000))
-	c.publish(essayArchived, text(300_000))
+	c.publish(textCorrected, textOf(100), textOf(60_000))
+	c.publish(essayArchived, textOf(300_000))
 	c.arrived(c.reader(c.topic[textCorrected], c.topic[essayArchived]))
 	c.stops(r)
 	c.check(os.WriteFile(filepath.Join(c.dir, "claims.py"), []byte(claimExample(t, "python")), 0o600))

@@ -1,0 +1,6 @@
+package claim
+
+import (
+	_ "gocloud.dev/blob/fileblob" // file://
+	_ "gocloud.dev/blob/s3blob"   // s3://
+)
