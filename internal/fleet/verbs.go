@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/cdc-relay/cdc-relay/internal/config"
-	"github.com/cdc-relay/cdc-relay/internal/contract"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 	"github.com/cdc-relay/cdc-relay/internal/kafka"
 	"github.com/cdc-relay/cdc-relay/internal/relay"
@@ -204,7 +203,7 @@ func (f *Fleet) Migrate(ctx context.Context, names []string, dry bool) ([]Migrat
 	}
 	var out []Migration
 	for _, p := range chosen {
-		if p.Mapping.Preset != contract.PresetNative {
+		if !native(p) {
 			continue
 		}
 		m := Migration{Pipeline: p}
