@@ -120,13 +120,14 @@ func (f *Fleet) Unanchor(ctx context.Context, pipeline, name string) (string, er
 	return slot, src.DropSlot(ctx, slot)
 }
 
-// Adopt makes the existing slot the pipeline's, at its position.
-func (f *Fleet) Adopt(ctx context.Context, pipeline string) (event.Saved, error) {
+// Adopt makes the existing slot the pipeline's, at its position; with acceptGap
+// also in the place of a checkpoint before that.
+func (f *Fleet) Adopt(ctx context.Context, pipeline string, acceptGap bool) (event.Saved, error) {
 	p, err := f.one(pipeline)
 	if err != nil {
 		return event.Saved{}, err
 	}
-	return f.unit(p).pipeline(role{}).Adopt(ctx)
+	return f.unit(p).pipeline(role{}).Adopt(ctx, acceptGap)
 }
 
 // Recreate makes a new slot for the pipeline; what lies between is given up.
