@@ -139,9 +139,7 @@ func (s *school) phase3() {
 			s.stopped(s.relay, 0)
 		}
 		s.check(os.WriteFile(filepath.Join(s.dir, "assessment.yml"), []byte(s.block(name)), 0o600))
-		s.relayed("config", "validate").exits(0)
-		s.relayed("topics", "apply").exits(0)
-		s.start()
+		s.followed(o, "step")
 		return s.fresh(events)
 	}
 	inAvro := s.inAvro()
