@@ -100,18 +100,22 @@ away with --drop when it is not needed any more.`,
 
 func (a *app) slotsAdopt() *cobra.Command {
 	var pipeline string
+	var accept bool
 	c := &cobra.Command{
 		Use: "adopt", Short: "Make an existing slot the pipeline's, at its position", Args: cobra.NoArgs,
 		Long: `adopt commits a first checkpoint at the position of a slot that exists without
 one: the slot of another tool, or one whose checkpoint topic was lost. Events the
 slot still holds are published; whether some of them were published before, only
-you can know.`,
+you can know.
+
+With --accept-gap it does so in the place of a checkpoint before that position:
+what lies between is not published by this relay.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f, err := a.fleet()
 			if err != nil {
 				return err
 			}
-			s, err := f.Adopt(cmd.Context(), pipeline)
+			s, err := f.Adopt(cmd.Context(), pipeline, accept)
 			if err != nil {
 				return err
 			}
@@ -120,6 +124,7 @@ you can know.`,
 		},
 	}
 	c.Flags().StringVar(&pipeline, "pipeline", "", "the pipeline, where there are several")
+	c.Flags().BoolVar(&accept, "accept-gap", false, "take the place of an older checkpoint; what lies between is not published")
 	return c
 }
 

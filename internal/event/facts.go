@@ -119,4 +119,12 @@ type Table struct {
 	CanSelect   bool
 	Owned       bool // by our role: only an owner puts a table into a publication
 	Columns     []string
+	// Types are the types of the columns as format_type prints them, without
+	// their length, that of a domain by what it is made of; TypeGenerated for a
+	// generated column.
+	Types map[string]string
 }
+
+// TypeGenerated stands for the type of a generated column: logical replication
+// does not send it.
+const TypeGenerated = "generated"

@@ -134,15 +134,18 @@ func (a *auditor) unencodable(r *replication.TableRow, err error) error {
 	return nil
 }
 
-// rowID is the row's id as the mapping names it, else its place in the table.
+// rowID is the first of the row's columns that the mapping names as its id, and
+// that has a value; else its place in the table.
 func (a *auditor) rowID(r *replication.TableRow) string {
-	id := a.cfg.Mapping.ID
-	if id == nil {
-		id = []string{"id"}
+	names := a.cfg.Mapping.ID
+	if names == nil {
+		names = []string{"id"}
 	}
-	for i, c := range a.snap.Rel.Columns {
-		if len(id) > 0 && c.Name == id[0] && r.Columns[i] != nil {
-			return string(r.Columns[i])
+	for _, name := range names {
+		for i, c := range a.snap.Rel.Columns {
+			if c.Name == name && r.Columns[i] != nil {
+				return string(r.Columns[i])
+			}
 		}
 	}
 	return fmt.Sprintf("ctid (%d,%d)", r.Block, r.Tuple)

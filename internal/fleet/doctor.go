@@ -89,7 +89,7 @@ func (f *Fleet) postgres(ctx context.Context, p config.Pipeline, s server, saved
 	}
 	u, h := f.unit(p), s.hints
 	n := need[s.facts.SystemID]
-	return doctor.Postgres(s.facts, doctor.Wants{
+	findings := doctor.Postgres(s.facts, doctor.Wants{
 		Guard: doctor.Guard{Pipeline: p.Name, Slot: p.Slot, Publication: p.Publication, Options: u.source().Fingerprint()},
 		Hints: doctor.Hints{Host: h.Host, Port: h.Port, Settings: h.Settings, Functions: h.Functions, Roles: h.Roles},
 		Saved: saved, SavedUnknown: unknown, NewSlots: n.slots, NewSenders: n.senders,
@@ -97,6 +97,27 @@ func (f *Fleet) postgres(ctx context.Context, p config.Pipeline, s server, saved
 		Failover:  standbys,
 		MayCreate: mayCreate,
 	})
+	return append(findings, mapped(p, s.facts)...)
+}
+
+// mapped judges whether the mapping fits the table. It is no guard of a start:
+// what is still in the log was written for the columns of its time.
+func mapped(p config.Pipeline, facts event.Facts) []doctor.Finding {
+	var out []doctor.Finding
+	for _, t := range facts.Tables {
+		misfits := p.Mapping.Misfits(t)
+		for _, m := range misfits {
+			level := doctor.Warn
+			if m.Fatal {
+				level = doctor.Fail
+			}
+			out = append(out, doctor.Finding{Level: level, Scope: p.Name, Check: "mapping", What: m.What, Do: m.Do})
+		}
+		if len(misfits) == 0 && t.Exists && p.Mapping.Custom() {
+			out = append(out, doctor.Finding{Level: doctor.OK, Scope: p.Name, Check: "mapping", What: "every field finds its column in " + t.Name})
+		}
+	}
+	return out
 }
 
 func (f *Fleet) standbys(ctx context.Context, p config.Pipeline) (o event.Failover, err error) {

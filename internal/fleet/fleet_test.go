@@ -13,6 +13,7 @@ import (
 	"github.com/cdc-relay/cdc-relay/internal/admin"
 	"github.com/cdc-relay/cdc-relay/internal/config"
 	"github.com/cdc-relay/cdc-relay/internal/replay"
+	"github.com/cdc-relay/cdc-relay/internal/transform"
 )
 
 // example makes a Fleet of a configuration in examples; nothing is connected.
@@ -103,5 +104,23 @@ func TestRefusedPropertyIsNamed(t *testing.T) {
 		Status: admin.NewStatus(prometheus.NewRegistry())})
 	if err == nil || !strings.Contains(err.Error(), `"acks"`) {
 		t.Errorf("New: %v", err)
+	}
+}
+
+// Migrations are for the table they make, whatever the mapping of another one
+// is based on.
+func TestNative(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		preset, table string
+		want          bool
+	}{
+		{"native", "cdc_relay.outbox", true}, {"", "cdc_relay.outbox", true}, {"native", "public.event_outbox", false},
+		{"", "public.event_outbox", false}, {"debezium", "public.outboxevent", false}, {"debezium", "cdc_relay.outbox", false},
+	} {
+		p := config.Pipeline{Table: tc.table, Mapping: transform.Mapping{Preset: tc.preset}}
+		if got := native(p); got != tc.want {
+			t.Errorf("preset %q, table %s: %v", tc.preset, tc.table, got)
+		}
 	}
 }

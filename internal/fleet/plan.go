@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/cdc-relay/cdc-relay/internal/config"
-	"github.com/cdc-relay/cdc-relay/internal/contract"
 	"github.com/cdc-relay/cdc-relay/internal/doctor"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 	"github.com/cdc-relay/cdc-relay/internal/schema"
@@ -103,7 +102,7 @@ func (o *Outlook) block(findings []doctor.Finding) {
 }
 
 func (f *Fleet) migrationSteps(ctx context.Context, p config.Pipeline, o *Outlook) error {
-	if p.Mapping.Preset != contract.PresetNative {
+	if !native(p) {
 		return nil // somebody else's table
 	}
 	steps, err := migrations.Plan(ctx, p.URL)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/cdc-relay/cdc-relay/internal/config"
 	"github.com/cdc-relay/cdc-relay/internal/contract"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 	"github.com/cdc-relay/cdc-relay/internal/registry"
@@ -57,8 +58,8 @@ func (u *unit) persist(ctx context.Context, do func() error) error {
 }
 
 func (u *unit) migrate(ctx context.Context) error {
-	if u.cfg.Mapping.Preset != contract.PresetNative {
-		return nil // somebody else's table
+	if !native(u.cfg) {
+		return nil
 	}
 	res, err := migrations.Up(ctx, u.cfg.URL)
 	for _, n := range res.Notices {
@@ -71,6 +72,12 @@ func (u *unit) migrate(ctx context.Context) error {
 		return fmt.Errorf("migrate database %s: %w", u.cfg.Database, err)
 	}
 	return nil
+}
+
+// native reports whether the pipeline reads the table the migrations make; any
+// other is somebody else's.
+func native(p config.Pipeline) bool {
+	return p.Mapping.Preset != contract.PresetDebezium && p.Table == "cdc_relay.outbox"
 }
 
 // schemaIDs are the schemas of a contract with their ids in the registry, by

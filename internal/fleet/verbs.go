@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/cdc-relay/cdc-relay/internal/config"
-	"github.com/cdc-relay/cdc-relay/internal/contract"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 	"github.com/cdc-relay/cdc-relay/internal/relay"
 	"github.com/cdc-relay/cdc-relay/internal/replay"
@@ -120,13 +119,14 @@ func (f *Fleet) Unanchor(ctx context.Context, pipeline, name string) (string, er
 	return slot, src.DropSlot(ctx, slot)
 }
 
-// Adopt makes the existing slot the pipeline's, at its position.
-func (f *Fleet) Adopt(ctx context.Context, pipeline string) (event.Saved, error) {
+// Adopt makes the existing slot the pipeline's, at its position; with acceptGap
+// also in the place of a checkpoint before that.
+func (f *Fleet) Adopt(ctx context.Context, pipeline string, acceptGap bool) (event.Saved, error) {
 	p, err := f.one(pipeline)
 	if err != nil {
 		return event.Saved{}, err
 	}
-	return f.unit(p).pipeline(role{}).Adopt(ctx)
+	return f.unit(p).pipeline(role{}).Adopt(ctx, acceptGap)
 }
 
 // Recreate makes a new slot for the pipeline; what lies between is given up.
@@ -203,7 +203,7 @@ func (f *Fleet) Migrate(ctx context.Context, names []string, dry bool) ([]Migrat
 	}
 	var out []Migration
 	for _, p := range chosen {
-		if p.Mapping.Preset != contract.PresetNative {
+		if !native(p) {
 			continue
 		}
 		m := Migration{Pipeline: p}

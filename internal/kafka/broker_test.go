@@ -66,7 +66,7 @@ func TestTopicsOfARealBroker(t *testing.T) {
 		t.Fatalf("cluster id %q, %v", id, err)
 	}
 	name := b.Topic(t, 3, map[string]string{"max.message.bytes": "20000", "cleanup.policy": "compact"})
-	got, err := c.Topics(ctx, name, "no-such-topic")
+	got, err := c.Topics(ctx, name, "no-such-topic", name)
 	if err != nil {
 		t.Fatal(err)
 	}

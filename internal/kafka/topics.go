@@ -49,6 +49,8 @@ func (c *Client) Topics(ctx context.Context, names ...string) (map[string]Topic,
 	}
 	ctx, cancel := within(ctx)
 	defer cancel()
+	// The library refuses a name that comes twice: pipelines may share topics.
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	res, err := c.admin.DescribeTopics(ctx, ck.NewTopicCollectionOfTopicNames(names),
 		ck.SetAdminOptionIncludeAuthorizedOperations(true), requestTimeout(ctx))
 	if err != nil {

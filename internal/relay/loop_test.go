@@ -322,7 +322,7 @@ func TestOneCommandFencesNobodyElse(t *testing.T) {
 	t.Parallel()
 	theirs := func(event.Saved, event.Facts) error { return event.Refusef("mend", "another cluster") }
 	for name, do := range map[string]func(*rig) error{
-		"adopt":    func(r *rig) error { _, err := r.p.Adopt(r.t.Context()); return err },
+		"adopt":    func(r *rig) error { _, err := r.p.Adopt(r.t.Context(), true); return err },
 		"recreate": func(r *rig) error { _, err := r.p.Recreate(r.t.Context(), false); return err },
 		"rebase":   func(r *rig) error { _, err := r.p.Rebase(r.t.Context(), AcceptTimeline); return err },
 	} {

@@ -12,7 +12,10 @@ import (
 // is a one-shot command, never part of a run: a relay that adopted by itself
 // would hide a lost checkpoint topic. The slot is taken as the lock while the
 // checkpoint is committed.
-func (p *Pipeline) Adopt(ctx context.Context) (adopted event.Saved, err error) {
+//
+// A pipeline that has a checkpoint keeps it, unless acceptGap says that what lies
+// between it and the slot, which must stand behind it, is not to be published.
+func (p *Pipeline) Adopt(ctx context.Context, acceptGap bool) (adopted event.Saved, err error) {
 	defer p.release(ctx)
 	facts, err := p.look(ctx)
 	if err != nil {
@@ -25,7 +28,7 @@ func (p *Pipeline) Adopt(ctx context.Context) (adopted event.Saved, err error) {
 	if err != nil {
 		return event.Saved{}, fmt.Errorf("look at the checkpoint: %w", err)
 	}
-	if err := p.adoptable(saved, facts); err != nil {
+	if err := p.adoptable(saved, facts, acceptGap); err != nil {
 		return event.Saved{}, err
 	}
 	if saved, err = p.seize(ctx); err != nil {
@@ -34,10 +37,10 @@ func (p *Pipeline) Adopt(ctx context.Context) (adopted event.Saved, err error) {
 	if facts, err = p.look(ctx); err != nil {
 		return event.Saved{}, err
 	}
-	if err := p.adoptable(saved, facts); err != nil {
+	if err := p.adoptable(saved, facts, acceptGap); err != nil {
 		return event.Saved{}, err
 	}
-	saved = p.identify(event.Saved{State: event.StateStreaming, Safe: facts.Slot.ConfirmedFlush, Publication: facts.Publication.Fingerprint()}, facts)
+	saved = p.identify(event.Saved{State: event.StateStreaming, Safe: facts.Slot.ConfirmedFlush, Events: saved.Events, Publication: facts.Publication.Fingerprint()}, facts)
 	if err := p.Guards.Start(saved, facts); err != nil {
 		return event.Saved{}, err
 	}
@@ -51,14 +54,21 @@ func (p *Pipeline) Adopt(ctx context.Context) (adopted event.Saved, err error) {
 // asked before the fence, so that nobody is fenced by mistake. The intent of a
 // first start is no checkpoint: adopting is a way out of one that found an older
 // slot.
-func (p *Pipeline) adoptable(saved event.Saved, facts event.Facts) error {
+func (p *Pipeline) adoptable(saved event.Saved, facts event.Facts, acceptGap bool) error {
 	if saved.Exists() {
 		if err := p.Guards.Foreign(saved, facts); err != nil {
 			return err
 		}
 	}
-	if saved.State == event.StateStreaming {
-		return event.Refusef("cdc-relay run", "pipeline %s has a checkpoint already (safe %s): there is nothing to adopt", p.Name, saved.Safe)
+	at := facts.Slot.ConfirmedFlush
+	switch {
+	case saved.State != event.StateStreaming:
+	case !acceptGap:
+		return event.Refusef("cdc-relay run; to give up what lies between the checkpoint and a slot that was made or moved since: cdc-relay slots adopt --accept-gap",
+			"pipeline %s has a checkpoint already (safe %s): there is nothing to adopt", p.Name, saved.Safe)
+	case facts.Slot.Exists && (at < saved.Safe || at <= saved.Checkpoint().Last.Commit):
+		return event.Refusef("cdc-relay run goes on from the checkpoint", "slot %s stands at %s, before what pipeline %s has published (safe %s): from there it would be published again",
+			facts.Slot.Name, at, p.Name, saved.Safe)
 	}
 	return p.Guards.Adopt(facts)
 }

@@ -52,6 +52,11 @@ select jsonb_build_object(
       'owned', coalesce(pg_has_role(r.relowner, 'USAGE'), false),
       'can_select', coalesce(has_table_privilege(r.oid, 'SELECT'), false),
       'columns', (select jsonb_agg(a.attname order by a.attnum) from pg_attribute a
+        where a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped),
+      -- A domain goes by the type below it. A generated column is not sent.
+      'types', (select jsonb_object_agg(a.attname, case when a.attgenerated <> '' then 'generated'
+          else format_type(coalesce(nullif(t.typbasetype, 0), t.oid), null) end)
+        from pg_attribute a join pg_type t on t.oid = a.atttypid
         where a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped)
     ) order by r.pos) from rel r),
   -- Without pg_read_all_stats only the pid is shown; with nobody to wait for, every walsender is async.

@@ -90,6 +90,8 @@ type tableRow struct {
 	CanSelect   bool     `json:"can_select"`
 	Owned       bool     `json:"owned"`
 	Columns     []string `json:"columns"`
+
+	Types map[string]string `json:"types"`
 }
 
 // Look reads the server's facts and touches nothing. A server in recovery is no

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,8 +18,9 @@ func TestLook(t *testing.T) {
 	everyVersion(t, []int{14, 15, 16, 17, 18}, func(t *testing.T, pg *stack.PG) {
 		url := pg.Database(t)
 		d := connect(t, url)
-		d.exec("create table outbox (id bigint, gone int, payload text)", "alter table outbox drop column gone", "create unlogged table ghost (i int)")
-		o := Options{URL: url, Slot: slotOf(d), Publication: `p "q`, Tables: []string{"public.outbox", "public.ghost", "public.missing"}, Failover: true}
+		d.exec("create domain short as varchar(9)", "create table outbox (id bigint, gone int, payload text)", "alter table outbox drop column gone",
+			"create table typed (a timestamptz, b timestamp(3), c jsonb, d short, e int generated always as (7) stored, f uuid[])", "create unlogged table ghost (i int)")
+		o := Options{URL: url, Slot: slotOf(d), Publication: `p "q`, Tables: []string{"public.outbox", "public.ghost", "public.missing", "public.typed"}, Failover: true}
 		s := source(t, o)
 		f, err := s.Look(within(t))
 		if err != nil {
@@ -72,6 +74,11 @@ func checkServer(t *testing.T, d *db, pg *stack.PG, f event.Facts) {
 		{Name: "public.outbox", Exists: true, Persistence: "p", CanSelect: true, Columns: []string{"id", "payload"}},
 		{Name: "public.ghost", Exists: true, Persistence: "u", CanSelect: true, Columns: []string{"i"}},
 		{Name: "public.missing"},
+		{Name: "public.typed", Exists: true, Persistence: "p", CanSelect: true, Columns: []string{"a", "b", "c", "d", "e", "f"}},
+	}
+	if types := f.Tables[3].Types; !maps.Equal(types, map[string]string{"a": "timestamp with time zone", "b": "timestamp without time zone",
+		"c": "jsonb", "d": "character varying", "e": event.TypeGenerated, "f": "uuid[]"}) {
+		t.Errorf("types %v", types)
 	}
 	for i, got := range f.Tables {
 		if (got.OID == 0) == got.Exists {

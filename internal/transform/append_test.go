@@ -90,11 +90,16 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 	two := transformer(t, nil)
 	row := fine()
 	row.typ, row.headers = "two", `{"k":"å\u00e5","own":"v","n":1}`
+	polled := transformer(t, func(s *setup) { s.opts.Mapping = sharedMapping() })
+	pm := insert(shared("jsonb"), "7", "a-1", "essay", "plain", `{"topic": "t.v1", "headers": {"n": 1}, `+benchPayload(t)[1:], "k", "2024-05-01", "", "0", "")
 	cases := []struct {
 		name string
 		tr   *Transformer
 		m    *event.Msg
-	}{{"native avro", native, nm}, {"derived", noID, im}, {"debezium json", deb, dm}, {"also", two, row.msg(nativeTable())}}
+	}{
+		{"native avro", native, nm}, {"derived", noID, im}, {"debezium json", deb, dm}, {"also", two, row.msg(nativeTable())},
+		{"envelope", polled, pm},
+	}
 	for _, tc := range cases {
 		b := event.NewBatch(event.NewPool(64 << 20))
 		fill := func() {

@@ -36,11 +36,34 @@ func (t *Transformer) look() string {
 	}
 	table := ident(r.m.Rel.Schema) + "." + ident(r.m.Rel.Table)
 	id, ok := r.scalar(fieldID)
-	if !ok || r.plan.idName == "" {
+	what := r.identified()
+	if !ok || what == "" {
 		return "look at the newest rows of the table: select * from " + table
 	}
-	return fmt.Sprintf("look at the row: select * from %s where %s = '%s'",
-		table, ident(r.plan.idName), strings.ReplaceAll(clip(id), "'", "''"))
+	return fmt.Sprintf("look at the row: select * from %s where %s = '%s'", table, what, strings.ReplaceAll(clip(id), "'", "''"))
+}
+
+// identified is the SQL expression of the source that gives the row's id: a
+// column, or a place inside one; "": there is none.
+func (r *row) identified() string {
+	for i := range r.plan.fields[fieldID] {
+		s := &r.plan.fields[fieldID][i]
+		if s.text != nil {
+			return ""
+		}
+		col := r.cols[s.col]
+		name := ident(r.m.Rel.Columns[s.col].Name)
+		if s.path == nil && len(col) > 0 {
+			return name
+		}
+		if s.path == nil {
+			continue
+		}
+		if _, ok := r.inside(col, s.path); ok {
+			return name + s.path.sql()
+		}
+	}
+	return ""
 }
 
 // ident quotes an SQL identifier where it must be.

@@ -2,6 +2,8 @@ package transform
 
 import (
 	"bytes"
+	"strconv"
+	"strings"
 
 	"github.com/cdc-relay/cdc-relay/internal/contract"
 )
@@ -36,6 +38,23 @@ func newPath(p contract.Path) *jsonPath {
 		out.steps = append(out.steps, step)
 	}
 	return out
+}
+
+// sql is the operator that follows the path in Postgres.
+func (p *jsonPath) sql() string {
+	var b strings.Builder
+	b.WriteString("::jsonb #>> array[")
+	for i, s := range p.steps {
+		name := s.Name
+		if !s.Member {
+			name = strconv.Itoa(s.Index)
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString("'" + strings.ReplaceAll(name, "'", "''") + "'")
+	}
+	return b.String() + "]"
 }
 
 // find returns the text of the value at the path, a part of doc.

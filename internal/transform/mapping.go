@@ -31,13 +31,17 @@ type Mapping struct {
 	Key           []string `yaml:"key"`
 	Headers       []string `yaml:"headers"`
 	Payload       []string `yaml:"payload"`
-	OccurredAt    []string `yaml:"occurred_at"`
+	// PayloadOmit are members of the payload that are no part of the event: the
+	// topic and the headers in the envelope of a polling outbox.
+	PayloadOmit []string `yaml:"payload_omit"`
+	OccurredAt  []string `yaml:"occurred_at"`
 	// SchemaVersion, when nil, is the member schema_version of the payload,
 	// wherever the payload is.
 	SchemaVersion []string `yaml:"schema_version"`
 
 	// DefaultTopic is the topic of events for which neither the row nor the
-	// contract names one. It may hold ${aggregate_type} and ${event_type}.
+	// contract names one. It may hold ${aggregate_type} and ${event_type}, written
+	// with two dollars in a file, where one stands for the environment.
 	DefaultTopic string `yaml:"default_topic"`
 }
 
@@ -114,6 +118,7 @@ type mapping struct {
 	preset string
 	fields [fields][]source
 	topic  topicTemplate
+	omit   omitted
 	// versionInPayload: the schema version is looked for in the payload.
 	versionInPayload bool
 }
@@ -147,10 +152,13 @@ func compileMapping(m Mapping) (*mapping, error) {
 			errs = append(errs, fmt.Errorf("mapping: %s has no source; name the column that holds it", fieldNames[f]))
 		}
 	}
+	var err error
+	if out.omit, err = compileOmit(m.PayloadOmit); err != nil {
+		errs = append(errs, err)
+	}
 	if m.DefaultTopic == "" {
 		m.DefaultTopic = base.DefaultTopic
 	}
-	var err error
 	if out.topic, err = parseTopicTemplate(m.DefaultTopic); err != nil {
 		errs = append(errs, err)
 	}

@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"bytes"
 	"errors"
 	"time"
 )
@@ -38,13 +39,17 @@ func appendDigits(dst []byte, n, width int) []byte {
 	return dst
 }
 
-var errTimestamp = errors.New("want a timestamp as Postgres writes it (2006-01-02 15:04:05.123456+02) or RFC 3339, between the years 1 and 9999")
+var errTimestamp = errors.New("want a timestamp as Postgres writes it (2006-01-02 15:04:05.123456+02), RFC 3339, or seconds, milliseconds or microseconds since 1970, between the years 1 and 9999")
 
 // parseTimestamp reads the text form of timestamptz under DateStyle ISO with
 // any offset (+02, +05:30, -03:30:15) and any number of digits of fraction, or
-// RFC 3339. Without an offset it is UTC. Digits beyond nanoseconds are dropped.
-// Neither infinity nor a year RFC 3339 cannot write is a time.
+// RFC 3339, or the time since 1970-01-01 as a number (parseEpoch). Without an
+// offset it is UTC. Digits beyond nanoseconds are dropped. Neither infinity nor
+// a year RFC 3339 cannot write is a time.
 func parseTimestamp(b []byte) (time.Time, error) {
+	if t, ok := parseEpoch(b); ok {
+		return t, nil
+	}
 	p := timeText{rest: b}
 	year, month, day := p.digits(4, '-'), p.digits(2, '-'), p.digits(2, 0)
 	var hour, minute, second, nanos, offset int
@@ -67,6 +72,37 @@ func parseTimestamp(b []byte) (time.Time, error) {
 		return time.Time{}, errTimestamp
 	}
 	return t, nil
+}
+
+// parseEpoch reads the time since 1970-01-01 UTC as a decimal number: ten digits
+// are seconds, with or without a fraction, thirteen milliseconds, sixteen
+// microseconds. That covers the years 2001 to 2286, and no date looks like it.
+func parseEpoch(b []byte) (time.Time, bool) {
+	whole, fraction, point := bytes.Cut(b, []byte("."))
+	n := int64(0)
+	for _, c := range whole {
+		if c < '0' || c > '9' {
+			return time.Time{}, false
+		}
+		n = n*10 + int64(c-'0') // of at most sixteen digits, by the cases below
+		if n > 1e17 {
+			return time.Time{}, false
+		}
+	}
+	p := timeText{rest: b[len(whole):]}
+	nanos := p.fraction()
+	if p.bad || len(p.rest) > 0 || point && (len(whole) != 10 || len(fraction) == 0) {
+		return time.Time{}, false
+	}
+	switch len(whole) {
+	case 10:
+		return time.Unix(n, int64(nanos)).UTC(), true
+	case 13:
+		return time.UnixMilli(n).UTC(), true
+	case 16:
+		return time.UnixMicro(n).UTC(), true
+	}
+	return time.Time{}, false
 }
 
 // timeText reads fixed fields; bad sticks.

@@ -29,7 +29,6 @@ type plan struct {
 	rel     *event.Relation
 	fields  [fields][]bound
 	columns map[string]int
-	idName  string // the column that holds the row id, for messages; "" when it is no plain column
 }
 
 // maxPlans bounds the memory of plans: each change of a table's shape makes a
@@ -66,9 +65,6 @@ func (t *Transformer) plan(rel *event.Relation) (*plan, error) {
 		if len(p.fields[f]) == 0 && len(missing) > 0 {
 			return nil, t.missingColumn(rel, f, missing)
 		}
-	}
-	if ids := m.fields[fieldID]; len(ids) > 0 && ids[0].path == nil {
-		p.idName = ids[0].column
 	}
 	if len(t.plans) >= maxPlans {
 		clear(t.plans)

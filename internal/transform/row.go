@@ -209,5 +209,12 @@ func (t *Transformer) loadPayload(needJSON bool) error {
 		doc = []byte{}
 	}
 	r.payload = doc
+	if r.m.Rel != nil && t.mapping.omit.mayBeIn(doc) {
+		start := len(r.scratch)
+		var some bool
+		if r.scratch, some = t.mapping.omit.cut(r.scratch, doc); some {
+			r.payload = r.scratch[start:len(r.scratch):len(r.scratch)]
+		}
+	}
 	return nil
 }

@@ -1,0 +1,37 @@
+-- The outbox of spellchecker_service, as its polling worker left it: the envelope as json, with the topic and the headers in it.
+-- As pg_dump --column-inserts prints database spellchecker.
+
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+
+CREATE TABLE public.event_outbox (
+    id uuid NOT NULL,
+    aggregate_id character varying(255) NOT NULL,
+    aggregate_type character varying(100) NOT NULL,
+    event_type character varying(255) NOT NULL,
+    event_data json NOT NULL,
+    event_key character varying(255),
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    published_at timestamp with time zone,
+    retry_count integer DEFAULT 0 NOT NULL,
+    last_error text
+);
+
+INSERT INTO public.event_outbox (id, aggregate_id, aggregate_type, event_type, event_data, event_key, created_at, published_at, retry_count, last_error)
+    VALUES ('72415de1-f549-542e-b057-ad6761d21369', 'batch-1', 'essay', 'spellcheck.phase.completed', '{"event_id": "5cb18ab3-af85-53b2-bd58-5f3d6f3bdc55", "event_type": "spellcheck.phase.completed", "event_timestamp": "2025-08-01T09:00:00.123456Z", "schema_version": 1, "source_service": "spellchecker_service", "correlation_id": "1349ba4f-4892-5f0a-b5e1-1969f0f4a022", "metadata": {"ref": "dump-spellchecker-0"}, "data": {"batch_id": "batch-1", "entity_ref": "essay:0", "essay_id": "essay-0", "status": "SUCCEEDED", "corrected_text_uri": "s3://texts/essay-0.txt", "processing_duration_ms": 120, "error_code": null}, "topic": "huleedu.spellcheck.phase.completed.v1"}', 'batch-1', '2025-08-01 09:00:00.2+00', '2025-08-01 09:00:02.5+00', 0, NULL);
+INSERT INTO public.event_outbox (id, aggregate_id, aggregate_type, event_type, event_data, event_key, created_at, published_at, retry_count, last_error)
+    VALUES ('8f6b2b14-f219-5834-85ad-5cec245ee92d', 'essay-1', 'essay', 'essay.spellcheck.completed', '{"event_id": "6eb18900-f667-5383-aa5d-dd76046a8842", "event_type": "essay.spellcheck.completed", "event_timestamp": "2025-08-01T09:01:00.123456Z", "schema_version": 1, "source_service": "spellchecker_service", "correlation_id": "a9304d48-2733-561c-ba98-3f5c4d0d392e", "metadata": {"ref": "dump-spellchecker-1"}, "data": {"essay_id": "essay-1", "batch_id": "batch-1", "corrections": 4, "text": "\u201cSkolan\u201d \u2013 \u00e5rskurs"}, "topic": "huleedu.essay.spellcheck.completed.v1", "headers": {"trace_id": "f43d5547b7835b7788e9a8a9828ea78c", "source_service": "spellchecker_service"}}', 'essay-1', '2025-08-01 09:01:00.2+00', '2025-08-01 09:01:02.5+00', 0, NULL);
+INSERT INTO public.event_outbox (id, aggregate_id, aggregate_type, event_type, event_data, event_key, created_at, published_at, retry_count, last_error)
+    VALUES ('1a21c07b-2b94-5968-8f78-98753a7869eb', 'batch-1', 'essay', 'spellcheck.phase.completed', '{"event_id": "95653c16-9404-5529-8587-1feeacd2a749", "event_type": "spellcheck.phase.completed", "event_timestamp": "2025-08-01T09:02:00.123456Z", "schema_version": 1, "source_service": "spellchecker_service", "correlation_id": "0a2d1f01-d5f7-5209-b024-ef31353b91eb", "metadata": {"ref": "dump-spellchecker-2"}, "data": {"batch_id": "batch-1", "entity_ref": "essay:2", "essay_id": "essay-2", "status": "SUCCEEDED", "corrected_text_uri": "s3://texts/essay-2.txt", "processing_duration_ms": 122, "error_code": null}, "topic": "huleedu.spellcheck.phase.completed.v1"}', NULL, '2025-08-01 09:02:00.2+00', '2025-08-01 09:02:02.5+00', 0, NULL);
+INSERT INTO public.event_outbox (id, aggregate_id, aggregate_type, event_type, event_data, event_key, created_at, published_at, retry_count, last_error)
+    VALUES ('7ad5947e-6937-53ac-bc0b-610249ed8543', 'essay-0', 'essay', 'essay.spellcheck.completed', '{"event_id": "b4a53240-d50a-5286-8afc-f43418b16bf0", "event_type": "essay.spellcheck.completed", "event_timestamp": "2025-08-01T09:03:00.123456Z", "schema_version": 1, "source_service": "spellchecker_service", "correlation_id": "d37b661b-2afc-5317-bdb1-8b47d7bf616d", "metadata": {"ref": "dump-spellchecker-3"}, "data": {"essay_id": "essay-0", "batch_id": "batch-1", "corrections": 6, "text": "\u201cSkolan\u201d \u2013 \u00e5rskurs"}, "topic": "huleedu.essay.spellcheck.completed.v1", "headers": {"trace_id": "568c63e1da3a57c08143486021b405aa", "source_service": "spellchecker_service"}}', 'essay-0', '2025-08-01 09:03:00.2+00', '2025-08-01 09:03:02.5+00', 1, 'Failed to publish event to Kafka: KafkaTimeoutError');
+INSERT INTO public.event_outbox (id, aggregate_id, aggregate_type, event_type, event_data, event_key, created_at, published_at, retry_count, last_error)
+    VALUES ('5ee7b1b1-d33e-5675-93a7-c114e25133b1', 'batch-1', 'essay', 'spellcheck.phase.completed', '{"event_id": "5f81ac66-5c24-5744-9f72-72969bb4a831", "event_type": "spellcheck.phase.completed", "event_timestamp": "2025-08-01T09:04:00.123456Z", "schema_version": 1, "source_service": "spellchecker_service", "correlation_id": "d5271f75-396c-540e-9be4-0b8c850bde89", "metadata": {"ref": "dump-spellchecker-4"}, "data": {"batch_id": "batch-1", "entity_ref": "essay:1", "essay_id": "essay-1", "status": "SUCCEEDED", "corrected_text_uri": "s3://texts/essay-1.txt", "processing_duration_ms": 124, "error_code": null}, "topic": "huleedu.spellcheck.phase.completed.v1"}', 'batch-1', '2025-08-01 09:04:00.2+00', '2025-08-01 09:04:02.5+00', 0, NULL);
+INSERT INTO public.event_outbox (id, aggregate_id, aggregate_type, event_type, event_data, event_key, created_at, published_at, retry_count, last_error)
+    VALUES ('3055add9-7c5c-5416-a8f6-4693ab8d9c06', 'essay-2', 'essay', 'essay.spellcheck.completed', '{"event_id": "9a2e3b54-9f59-5621-b9ea-7f22edd3d766", "event_type": "essay.spellcheck.completed", "event_timestamp": "2025-08-01T09:05:00.123456Z", "schema_version": 1, "source_service": "spellchecker_service", "correlation_id": "af62c480-5128-54c5-aa17-705f8b012b5d", "metadata": {"ref": "dump-spellchecker-5"}, "data": {"essay_id": "essay-2", "batch_id": "batch-1", "corrections": 8, "text": "\u201cSkolan\u201d \u2013 \u00e5rskurs"}, "topic": "huleedu.essay.spellcheck.completed.v1", "headers": {"trace_id": "7e65f81b1f4952798413662e41b4ef95", "source_service": "spellchecker_service"}}', 'essay-2', '2025-08-01 09:05:00.2+00', NULL, 0, NULL);
+INSERT INTO public.event_outbox (id, aggregate_id, aggregate_type, event_type, event_data, event_key, created_at, published_at, retry_count, last_error)
+    VALUES ('b4315051-4918-51ad-b3ec-45ddb95e8488', 'batch-1', 'essay', 'spellcheck.phase.completed', '{"event_id": "64c500df-c822-579f-b3a2-85c5f49ae8fb", "event_type": "spellcheck.phase.completed", "event_timestamp": "2025-08-01T09:06:00.123456Z", "schema_version": 1, "source_service": "spellchecker_service", "correlation_id": "34686dce-769c-5c0a-bec8-ac28e7f69628", "metadata": {"ref": "dump-spellchecker-6"}, "data": {"batch_id": "batch-1", "entity_ref": "essay:0", "essay_id": "essay-0", "status": "SUCCEEDED", "corrected_text_uri": "s3://texts/essay-0.txt", "processing_duration_ms": 126, "error_code": null}, "topic": "huleedu.spellcheck.phase.completed.v1"}', 'batch-1', '2025-08-01 09:06:00.2+00', NULL, 0, NULL);
+
+ALTER TABLE ONLY public.event_outbox ADD CONSTRAINT event_outbox_pkey PRIMARY KEY (id);
+CREATE INDEX ix_event_outbox_unpublished ON public.event_outbox USING btree (published_at, created_at) WHERE (published_at IS NULL);
+CREATE INDEX ix_event_outbox_aggregate ON public.event_outbox USING btree (aggregate_type, aggregate_id);
