@@ -91,6 +91,13 @@ func (s *Schemas) Schema(name string, version int) (text string, ok bool) {
 	return text, ok
 }
 
+// Plain returns the complete text of a schema whose name has no version, as
+// ArtifactRef.
+func (s *Schemas) Plain(name string) (text string, ok bool) {
+	p, ok := s.files[name+".avsc"]
+	return p.complete, ok && p.version == 0
+}
+
 // Versions returns the versions there are of a schema, ascending; nil when
 // there is none of that name.
 func (s *Schemas) Versions(name string) []int {
