@@ -53,6 +53,12 @@ func TestWants(t *testing.T) {
 	if s.Wants("t-value", "Order", 2, true) != nil || s.FullName("Order", 1) != "shop.OrderV1" || s.FullName("Order", 2) != "" {
 		t.Error("a version that is not there")
 	}
+	if text, ok := s.Plain("Money"); !ok || !strings.Contains(text, `"SEK"`) {
+		t.Errorf("Money: %s, %t", text, ok)
+	}
+	if _, ok := s.Plain("OrderV1"); ok {
+		t.Error("OrderV1 has a version")
+	}
 	if n := len(registry.Distinct(append(all, s.Wants("u-value", "Order", 1, true)...))); n != 5 {
 		t.Errorf("%d distinct, want 5", n)
 	}

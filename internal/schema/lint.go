@@ -294,6 +294,33 @@ func (l *linter) whole(fsys fs.FS) {
 				rule = "default"
 			}
 			l.add(f, 0, "$", rule, err.Error(), "mend it there")
+			continue
+		}
+		if t, err := Parse(text); err == nil && !t.ends(map[*Type]bool{}) {
+			l.add(f, f.tree.line, "$", "endless", "every "+shortName(f.full)+" holds another record that holds it: no value of it has an end",
+				`make the field that leads back nullable: ["null", …] with "default": null`)
 		}
 	}
+}
+
+// ends reports that a value of t can be finite. known holds false for records in
+// the making, which lead back to themselves, and true for those that end.
+func (t *Type) ends(known map[*Type]bool) bool {
+	switch t.Kind {
+	case "union":
+		return slices.ContainsFunc(t.Branches, func(b *Type) bool { return b.ends(known) })
+	case "record":
+		if ends, ok := known[t]; ok {
+			return ends
+		}
+		known[t] = false
+		ends := !slices.ContainsFunc(t.Fields, func(f *Field) bool { return !f.Type.ends(known) })
+		if ends {
+			known[t] = true
+		} else {
+			delete(known, t)
+		}
+		return ends
+	}
+	return true
 }

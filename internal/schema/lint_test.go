@@ -84,6 +84,8 @@ func TestLintRules(t *testing.T) {
 		{"logical_type", order(`{"name":"x","doc":"d","type":{"type":"long","logicalType":"timestamp-micro"}}`), "$.fields[1].type.logicalType", "no logical type"},
 		{"namespace", map[string]string{"EV1.avsc": `{"type":"enum","name":"EV1","doc":"d","symbols":["A"],"default":"A"}`}, "$", "no namespace"},
 		{"namespace", and(order(sound2), "OrderV2.avsc", `{"type":"record","name":"OrderV2","namespace":"shp","doc":"d","fields":[{"name":"id","type":"string","doc":"d"}]}`), "$.namespace", `"shop" in OrderV1.avsc`},
+		{"endless", order(`{"name":"x","doc":"d","type":"OrderV1"}`), "$", "every OrderV1 holds another"},
+		{"endless", order(`{"name":"x","doc":"d","type":{"type":"record","name":"R","doc":"d","fields":[{"name":"y","doc":"d","type":["OrderV1","int"]},{"name":"z","doc":"d","type":"R"}]}}`), "$", "every OrderV1 holds another"},
 		{"nullable_order", order(`{"name":"x","doc":"d","type":["int","null"]}`), "$.fields[1].type", "null is not the first branch"},
 		{"nullable_default", order(`{"name":"x","doc":"d","type":["null","int"]}`), "$.fields[1]", "has no default"},
 		{"union_ambiguous", order(`{"name":"x","doc":"d","type":["int","double"]}`), "$.fields[1].type", "int and double are both a number"},
@@ -131,6 +133,7 @@ func TestLintIsContent(t *testing.T) {
 	for name, files := range map[string]map[string]string{
 		"sound":                     order(sound2),
 		"sibling":                   and(order(`{"name":"lines","type":{"type":"array","items":"Line"},"doc":"Its lines.","default":[]}`), "Line.avsc", line),
+		"recursive in a list":       order(`{"name":"children","type":{"type":"array","items":"OrderV1"},"doc":"d","default":[]}`),
 		"recursive":                 order(`{"name":"parent","type":["null","OrderV1"],"doc":"d","default":null}`),
 		"versions of one name":      {"OrderV1.avsc": strings.Replace(order(sound2)["OrderV1.avsc"], "OrderV1", "Order", 1), "OrderV2.avsc": strings.Replace(order(sound)["OrderV1.avsc"], "OrderV1", "Order", 1)},
 		"foreign attributes":        order(`{"name":"x","doc":"d","type":"int","pii":true,"owner.team":"a","connect.default":1}`),

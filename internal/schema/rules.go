@@ -41,6 +41,7 @@ var Rules = []Rule{
 	{"avro", Error, true, "what else Avro or the relay's encoder demands"},
 	{"logical_type", Error, false, "a logical type is known, stands on the type it belongs to, and inside type, not beside it"},
 	{"namespace", Error, false, "every type has a namespace, and all versions of a schema have the same"},
+	{"endless", Error, false, "a record holds itself only where a value can end: nullable, in an array or in a map"},
 	{"nullable_order", Error, false, "a nullable union has null first, so that null can be its default"},
 	{"nullable_default", Warn, false, "a nullable field has the default null, so that it can be added and left out"},
 	{"union_ambiguous", Warn, false, "the branches of a union can be told apart in JSON"},
@@ -110,7 +111,7 @@ func (f Finding) String() string {
 
 func sorted(all []Finding) []Finding {
 	slices.SortStableFunc(all, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Rule, b.Rule))
 	})
 	return all
 }

@@ -225,6 +225,17 @@ func TestTwoVersionsSideBySide(t *testing.T) {
 
 func TestTwoVersionsUnderOneSubject(t *testing.T) {
 	s := newShop(t, "topic")
+	s.file("OrderPlacedV2.avsc", "order-v2", nil)
+	// Before either is registered the first counts for the second, and none is.
+	fresh := s.states(3, "check")
+	if fresh[0].State != "new" || fresh[1].State != "incompatible" || fresh[1].Against != "OrderPlacedV1, which would be registered first" || len(fresh[1].Reasons) != 3 {
+		t.Errorf("check: %+v", fresh)
+	}
+	s.run("schemas", "register").exits(3).says("OrderPlacedV2 under " + s.topic + "-value")
+	if got := s.states(3, "check"); got[0].State != "new" {
+		t.Errorf("register refused, and yet: %+v", got)
+	}
+	s.check(os.Remove(filepath.Join(s.schemas, "OrderPlacedV2.avsc")))
 	s.stopped(s.start(), 0)
 	s.file("OrderPlacedV2.avsc", "order-v2", nil)
 	says := []string{"topic " + s.topic, "OrderPlacedV2 cannot follow OrderPlacedV1", "subject_name: record"}
