@@ -144,7 +144,7 @@ func TestClaimAuditAndRepair(t *testing.T) {
 	c.publish(essayArchived, textOf(300_000))
 	c.run("slots", "recreate", "--accept-gap").exits(0)
 	r = c.start()
-	if rep := c.repairs(0); rep.Produced != 3 || !rep.Healed {
+	if rep := c.repairs(0, "--yes"); rep.Produced != 3 || !rep.Healed {
 		t.Errorf("%+v", rep)
 	}
 	if n := c.arrived(reader); n != 3 || len(c.objects()) != 3 {
