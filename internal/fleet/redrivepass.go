@@ -78,36 +78,9 @@ func (r *redriver) fetchApart(ctx context.Context, open []*deadletter.Entry) err
 // walk tries each letter in order, as the values of those that lack them are read
 // in one go. One whose record is not there any more is tried without.
 func (r *redriver) walk(ctx context.Context, open []*deadletter.Entry, try func(*deadletter.Entry) error) error {
-	first := slices.IndexFunc(open, r.lacks)
-	if first >= 0 {
-		end := first
-		for i, e := range open {
-			if r.lacks(e) {
-				end = i
-			}
-		}
-		until := open[end].Offset + 1
-		err := r.live.LettersAgain(ctx, open[first].Offset, until, func(s *kafka.Scanned) error {
-			for len(open) > 0 {
-				e := open[0]
-				if r.lacks(e) {
-					if e.Offset > s.Offset {
-						return nil
-					}
-					if e.Offset == s.Offset {
-						r.kept[e.ID] = s.Value
-					}
-				}
-				open = open[1:]
-				if err := try(e); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+	open, err := r.walkReading(ctx, open, try)
+	if err != nil {
+		return err
 	}
 	for _, e := range open {
 		if err := try(e); err != nil {
@@ -115,6 +88,40 @@ func (r *redriver) walk(ctx context.Context, open []*deadletter.Entry, try func(
 		}
 	}
 	return nil
+}
+
+// walkReading walks as far as values are lacking and returns the rest.
+func (r *redriver) walkReading(ctx context.Context, open []*deadletter.Entry, try func(*deadletter.Entry) error) ([]*deadletter.Entry, error) {
+	first := slices.IndexFunc(open, r.lacks)
+	if first < 0 {
+		return open, nil
+	}
+	end := first
+	for i, e := range open {
+		if r.lacks(e) {
+			end = i
+		}
+	}
+	until := open[end].Offset + 1
+	err := r.live.LettersAgain(ctx, open[first].Offset, until, func(s *kafka.Scanned) error {
+		for len(open) > 0 {
+			e := open[0]
+			if r.lacks(e) {
+				if e.Offset > s.Offset {
+					return nil
+				}
+				if e.Offset == s.Offset {
+					r.kept[e.ID] = s.Value
+				}
+			}
+			open = open[1:]
+			if err := try(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return open, err
 }
 
 // full reports whether the batch has to be committed first. Letters of one

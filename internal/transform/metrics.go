@@ -31,7 +31,32 @@ type metrics struct {
 // shared: reg.
 func newMetrics(reg, shared prometheus.Registerer) (*metrics, error) {
 	labels := []string{"service", "event_type"}
-	m := &metrics{
+	m := makeMetrics(labels)
+	m.deadLetters(labels)
+	if reg == nil {
+		return m, nil
+	}
+	if shared == nil {
+		shared = reg
+	}
+	var errs [12]error
+	m.missing, errs[0] = register(shared, m.missing)
+	m.keys, errs[9] = register(shared, m.keys)
+	m.headers, errs[10] = register(shared, m.headers)
+	m.missingBy, errs[1] = register(reg, m.missingBy)
+	m.fell, errs[2] = register(reg, m.fell)
+	m.over, errs[3] = register(reg, m.over)
+	m.bytes, errs[4] = register(reg, m.bytes)
+	m.ignored, errs[5] = register(reg, m.ignored)
+	m.letters, errs[6] = register(reg, m.letters)
+	m.parked, errs[7] = register(reg, m.parked)
+	m.held, errs[8] = register(reg, m.held)
+	m.claimed, errs[11] = register(reg, m.claimed)
+	return m, errors.Join(errs[:]...)
+}
+
+func makeMetrics(labels []string) *metrics {
+	return &metrics{
 		missing: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kafka_event_headers_missing_total",
 			Help: "Events of which at least one header was not given: a standard one neither by the row's headers nor by a mapped column, or one the contract adds by none of its sources.",
@@ -72,27 +97,6 @@ func newMetrics(reg, shared prometheus.Registerer) (*metrics, error) {
 			Help: "Logical messages with a prefix that is not the relay's.",
 		}),
 	}
-	m.deadLetters(labels)
-	if reg == nil {
-		return m, nil
-	}
-	if shared == nil {
-		shared = reg
-	}
-	var errs [12]error
-	m.missing, errs[0] = register(shared, m.missing)
-	m.keys, errs[9] = register(shared, m.keys)
-	m.headers, errs[10] = register(shared, m.headers)
-	m.missingBy, errs[1] = register(reg, m.missingBy)
-	m.fell, errs[2] = register(reg, m.fell)
-	m.over, errs[3] = register(reg, m.over)
-	m.bytes, errs[4] = register(reg, m.bytes)
-	m.ignored, errs[5] = register(reg, m.ignored)
-	m.letters, errs[6] = register(reg, m.letters)
-	m.parked, errs[7] = register(reg, m.parked)
-	m.held, errs[8] = register(reg, m.held)
-	m.claimed, errs[11] = register(reg, m.claimed)
-	return m, errors.Join(errs[:]...)
 }
 
 func (m *metrics) deadLetters(labels []string) {

@@ -192,8 +192,6 @@ func unwrapped(v any, branch string) any {
 // objects are the keys of what was stored, without the probe.
 func (c *claimLab) objects() []string { return c.s3.Keys("events/sha256/") }
 
-// puts is how often an object was sent to the server, whether it took it or not.
-func (c *claimLab) puts() int { return len(c.s3.Requests("PUT /" + s3.Bucket + "/events/sha256/")) }
 
 func (c *claimLab) metric(r *rig.Relay, name string, parts ...string) float64 {
 	c.Helper()

@@ -20,10 +20,10 @@ var logicals = []map[string]any{
 	{"type": "string", "logicalType": "no-such-type"},
 }
 
-// PatternTexts are expressions, StringTexts what they are tried on among others.
 var (
 	boundTexts = []string{"0", "1", "-1", "0.1", "5", "-5", "2.5", "1e2", "9223372036854775806", "-9223372036854775807",
 		"1.2000", "100.005", "16777217", "1e-3", "86399998"}
+	// PatternTexts are regular expressions.
 	PatternTexts = []string{"^[A-F][+-]?$", "^[0-9a-f]{4}$", "a", "^a|b$", "(?i)^k+$", `^\d{2,3}`, "^$", "x*", `\bab`, ".b.", "^(ab|cd)*$", "é", "$^", "[^a]$"}
 )
 
@@ -40,6 +40,7 @@ var (
 		"1.7976931348623157e308", "1.7976931348623159e308", "3.4028235e38", "3.4028236e38", "1e39", "16777217",
 		"0.30000000000000004", "9007199254740993", "9007199254740993.0000000000000000000001", "-0.0", "1e-45", "7e-46",
 		"100.005", "0.99999999999999999999999", "1.00000017881393432617187499", "2.5", "1e-3"}
+	// StringTexts are values for strings, bytes and what is matched.
 	StringTexts = []string{"", "a", "b", "ab", "abcd", "A+", "F", "kK", "K", "12", "1234", "0af3", "ff", "0g", "é", "ÿ", "xéb",
 		"日本語", "😀", "a\nb", `q"\/`, "YQ==", "YWI=", "YWJj", "YR==", "YQ", "Y\nQ==", "====", "\x00", "1.25",
 		"a string that is longer than one word of eight bytes", "a string with é in it, longer than a word"}
