@@ -192,7 +192,6 @@ func unwrapped(v any, branch string) any {
 // objects are the keys of what was stored, without the probe.
 func (c *claimLab) objects() []string { return c.s3.Keys("events/sha256/") }
 
-
 func (c *claimLab) metric(r *rig.Relay, name string, parts ...string) float64 {
 	c.Helper()
 	v, err := r.Metric(c.ctx(10*time.Second), name, parts...)
