@@ -26,6 +26,9 @@ func (c *Client) AlterConfig(ctx context.Context, topic string, settings map[str
 	return c.altered(err, "AlterConfigs", "change the configuration of topic "+topic, topic)
 }
 
+// learntWithin is how long a broker may take to learn what its controller knows.
+const learntWithin = 5 * time.Second
+
 // AddPartitions raises a topic's partitions to n. Somebody else may have done
 // so, or be doing it: a topic that has n or more is left as it is.
 func (c *Client) AddPartitions(ctx context.Context, topic string, n int) error {
@@ -37,7 +40,10 @@ func (c *Client) AddPartitions(ctx context.Context, topic string, n int) error {
 		err = res[0].Error
 	}
 	if e, ok := AsError(err); ok && e.Code() == ck.ErrInvalidPartitions {
-		if now, terr := c.Topics(ctx, topic); terr == nil && now[topic].Partitions >= n {
+		// The controller knows of another's change before the broker we ask does.
+		soon, cancel := context.WithTimeout(ctx, learntWithin)
+		defer cancel()
+		if c.Await(soon, []string{topic}, func(all map[string]Topic) bool { return all[topic].Partitions >= n }) == nil {
 			return nil
 		}
 	}

@@ -81,6 +81,12 @@ func (p *page) event(e *documented) error {
 	for i, f := range e.rule.Forms {
 		p.form(e, f, i)
 	}
+	switch e.rule.OnError {
+	case contract.DeadLetter:
+		p.line("| On error | a dead letter |")
+	case contract.HoldKey:
+		p.line("| On error | a dead letter; later events of its key wait behind it |")
+	}
 	p.line("| Published by | %s |", cell(strings.Join(e.services, ", ")))
 	if len(versions) == 0 {
 		return nil
@@ -97,9 +103,17 @@ func (p *page) form(e *documented, f contract.Form, number int) {
 	p.line("| %s | %s%s |", name, code(topicOf(f)), class(e.contract, f))
 	p.line("| Key | %s |", keyRule(e.contract, f))
 	p.line("| Encoding | %s |", f.Encoding)
-	if f.HeadersOff {
+	switch {
+	case f.HeadersOff:
 		p.line("| Headers | only those of the row |")
+	case len(f.Add) > 0:
+		var names []string
+		for _, h := range f.Add {
+			names = append(names, code(h.Name))
+		}
+		p.line("| Headers | the standard ones, and %s |", strings.Join(names, ", "))
 	}
+	p.claim(&f.Claim)
 	if f.Encoding != contract.Avro {
 		return
 	}
@@ -113,6 +127,21 @@ func (p *page) form(e *documented, f contract.Form, number int) {
 	}
 	p.line("| Schema | %s, version %s |", f.Schema, strings.Join(numbers, ", "))
 	p.line("| Subject | %s |", strings.Join(subjects, "<br>"))
+}
+
+// claim says what of a large event is a reference.
+func (p *page) claim(c *contract.Claim) {
+	what := "the whole value"
+	if !c.Payload {
+		var fields []string
+		for _, f := range c.Fields {
+			fields = append(fields, code(f.String()))
+		}
+		what = strings.Join(fields, ", ")
+	}
+	if c.On() {
+		p.line("| In object storage | %s, when it has more than %d bytes |", what, c.Over)
+	}
 }
 
 // version is one version of a schema.

@@ -87,7 +87,9 @@ func TestDocs(t *testing.T) {
 	c := contractOf(t, contract.File{Name: "events.yaml", Lines: map[string]int{"events[0]": 1, "events[1]": 5}, Events: []contract.Event{
 		{Type: "order.placed", Topic: "orders.v1", Key: []string{"payload.id"}, Schema: "Order", TopicClass: "few", SubjectName: "record",
 			Also: []contract.Also{{Topic: "legacy", Encoding: "json", Headers: contract.Headers{Enabled: &off}}}},
-		{Type: "note.taken", Topic: "notes", Encoding: "json"},
+		{Type: "note.taken", Topic: "notes", Encoding: "json", OnError: "dead_letter_and_hold_key",
+			Headers:    contract.Headers{Add: map[string][]string{"tenant": {"payload.tenant"}}},
+			ClaimCheck: contract.ClaimCheck{Fields: []string{"data.text"}, Over: "1KB"}},
 	}, TopicClasses: map[string]contract.TopicClass{"few": {Partitions: 3, Config: map[string]string{"retention.ms": "1000"}}}})
 	d := Docs{Schemas: all}
 	d.Add("orders_service", c)
@@ -105,6 +107,8 @@ func TestDocs(t *testing.T) {
 		"### What version 2 changed", "* `+ lines  array of record Line, default []`",
 		"| `lines` | array of record Line | `[]` |", "| `lines[].sku` | string or null | `null` | `pattern ^(a\\|b)$` | a\\|b |",
 		`"schema_version": 2,`, `"event_type": "order.placed",`, "\nAn order | now with lines.\n", "## note.taken",
+		"| Headers | the standard ones, and `tenant` |", "| In object storage | `data.text`, when it has more than 1000 bytes |",
+		"| On error | a dead letter; later events of its key wait behind it |",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("lacks %q", want)
