@@ -196,6 +196,29 @@ func TestMarks(t *testing.T) {
 }
 
 // Two rows that give themselves the same event id are two events.
+// What lies in the dead letter topic, or was given up there, is not missing, and a
+// repair does not produce it; one that was redriven since is simply there.
+func TestDeadLettersAreNotMissing(t *testing.T) {
+	t.Parallel()
+	b := newTable(t, Options{Missing: 10})
+	for n := range 6 {
+		b.row(n)
+	}
+	b.record(0)
+	b.record(3, marked(Redriven))
+	f := facts()
+	f.DeadLettered, f.Discarded = map[Sum]bool{sum(1): true, sum(3): true}, map[Sum]bool{sum(2): true}
+	res := b.finds(f, map[Kind]int64{DeadLettered: 1, Discarded: 1, Missing: 2})
+	if res.Redriven != 1 || len(res.Missing) != 2 {
+		t.Errorf("%+v", res)
+	}
+	var r Report
+	r.Take(res)
+	if r.DeadLettered != 1 || r.Discarded != 1 || r.Sound {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestSameIDTwiceInTheTable(t *testing.T) {
 	t.Parallel()
 	b := newTable(t, Options{})

@@ -78,9 +78,23 @@ func (r *redriver) fetchApart(ctx context.Context, open []*deadletter.Entry) err
 // walk tries each letter in order, as the values of those that lack them are read
 // in one go. One whose record is not there any more is tried without.
 func (r *redriver) walk(ctx context.Context, open []*deadletter.Entry, try func(*deadletter.Entry) error) error {
-	open, err := r.walkReading(ctx, open, try)
-	if err != nil {
-		return err
+	from, until := int64(-1), int64(0)
+	for _, e := range open {
+		if r.lacks(e) {
+			if from < 0 {
+				from = e.Offset
+			}
+			until = e.Offset + 1
+		}
+	}
+	if from >= 0 {
+		err := r.live.LettersAgain(ctx, from, until, func(s *kafka.Scanned) (err error) {
+			open, err = r.upTo(s, open, try)
+			return err
+		})
+		if err != nil {
+			return err
+		}
 	}
 	for _, e := range open {
 		if err := try(e); err != nil {
@@ -90,38 +104,24 @@ func (r *redriver) walk(ctx context.Context, open []*deadletter.Entry, try func(
 	return nil
 }
 
-// walkReading walks as far as values are lacking and returns the rest.
-func (r *redriver) walkReading(ctx context.Context, open []*deadletter.Entry, try func(*deadletter.Entry) error) ([]*deadletter.Entry, error) {
-	first := slices.IndexFunc(open, r.lacks)
-	if first < 0 {
-		return open, nil
-	}
-	end := first
-	for i, e := range open {
-		if r.lacks(e) {
-			end = i
+// upTo tries the letters that need not wait for a later record than s, and returns
+// the others.
+func (r *redriver) upTo(s *kafka.Scanned, open []*deadletter.Entry, try func(*deadletter.Entry) error) ([]*deadletter.Entry, error) {
+	for len(open) > 0 {
+		e := open[0]
+		lacks := r.lacks(e)
+		if lacks && e.Offset > s.Offset {
+			break
+		}
+		if lacks && e.Offset == s.Offset {
+			r.kept[e.ID] = s.Value
+		}
+		open = open[1:]
+		if err := try(e); err != nil {
+			return open, err
 		}
 	}
-	until := open[end].Offset + 1
-	err := r.live.LettersAgain(ctx, open[first].Offset, until, func(s *kafka.Scanned) error {
-		for len(open) > 0 {
-			e := open[0]
-			if r.lacks(e) {
-				if e.Offset > s.Offset {
-					return nil
-				}
-				if e.Offset == s.Offset {
-					r.kept[e.ID] = s.Value
-				}
-			}
-			open = open[1:]
-			if err := try(e); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return open, err
+	return open, nil
 }
 
 // full reports whether the batch has to be committed first. Letters of one
