@@ -7,7 +7,9 @@
 // version, metrics have their labels. In steady state appending a row allocates
 // nothing; the bytes of records go straight into the Batch.
 //
-// A row has one outcome: all its records, or a Fault that stops the pipeline and
-// says what to do. Nothing is skipped, except logical messages with a prefix
+// A row has one outcome: all its records; or, where the policy of its event says
+// so, one dead letter in their place, because they could not be made or have to
+// wait behind such a letter; or a Fault that stops the pipeline and says what to
+// do. Nothing is skipped, except logical messages with a prefix
 // that is not ours, which are counted.
 package transform

@@ -187,6 +187,33 @@ func TestDiscardedHead(t *testing.T) {
 	p.stopped(r, 0)
 }
 
+// What is held stays held, whatever the contract says since: the letters are what
+// counts.
+func TestHoldOutlivesItsPolicy(t *testing.T) {
+	p := newPoisoned(t, "dead_letter_and_hold_key")
+	r := p.start()
+	p.commit("!a", "b")
+	p.relayed(r)
+	p.stopped(r, 0)
+	p.rewrite(func(c *rig.Config) {
+		c.Contract = strings.NewReplacer("dead_letter_and_hold_key", "stop", "unknown_event: dead_letter", "unknown_event: stop").Replace(c.Contract)
+	})
+	r = p.start()
+	p.commit("a", "b")
+	p.relayed(r)
+	p.has(map[string]int{"a": 0, "b": 2})
+	p.mend()
+	p.stopped(r, 0)
+	r = p.start()
+	if done := p.redrives(0, "--all"); done.Redriven != 2 || !done.Released {
+		t.Errorf("%+v", done)
+	}
+	p.commit("a")
+	p.relayed(r)
+	p.whole()
+	p.stopped(r, 0)
+}
+
 // More dead letters than the limit are no single events any more.
 func TestTooManyDeadLetters(t *testing.T) {
 	p := newPoisoned(t, "dead_letter")
