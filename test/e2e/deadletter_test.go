@@ -187,6 +187,40 @@ func TestDiscardedHead(t *testing.T) {
 	p.stopped(r, 0)
 }
 
+// A letter that fails again, for another reason, says so, and keeps its place: what
+// is parked behind it comes after it, although it is written later now.
+func TestLetterThatFailsOtherwise(t *testing.T) {
+	p := newPoisoned(t, "dead_letter_and_hold_key")
+	r := p.start()
+	p.commit("!a", "a", "!b", "b")
+	p.commit("a", "b")
+	p.relayed(r)
+	sound := p.conf.Contract
+	p.rewrite(func(c *rig.Config) {
+		c.Contract = strings.Replace(sound, "type: assessment.result.published", "type: assessment.result.changed", 1)
+	})
+	if done := p.redrives(1, "--key", "a"); done.Failed != 1 || done.Waiting != 2 || len(done.Failures) != 1 || done.Failures[0].Class != "unknown_type" {
+		t.Errorf("%+v", done)
+	}
+	list := p.letters("--key", "a")
+	if len(list.Letters) != 3 || list.Letters[0].Class != "unknown_type" || list.Letters[0].State != "dead" || list.Letters[0].Offset < list.Letters[2].Offset ||
+		list.Letters[1].Behind != list.Letters[0].ID || list.Letters[0].Path != "" {
+		t.Fatalf("%+v", list.Letters)
+	}
+	p.run("dlq", "show", list.Letters[0].ID).exits(0).says("assessment.result.changed", `"normalized_score": 1.2`, "parked behind 2")
+	p.rewrite(func(c *rig.Config) { c.Contract = sound })
+	p.mend()
+	p.stopped(r, 0)
+	r = p.start()
+	p.commit("a", "b")
+	if done := p.redrives(0, "--all"); done.Redriven < 6 || done.Dead+done.Parked != 0 {
+		t.Errorf("%+v", done)
+	}
+	p.relayed(r)
+	p.whole()
+	p.stopped(r, 0)
+}
+
 // What is held stays held, whatever the contract says since: the letters are what
 // counts.
 func TestHoldOutlivesItsPolicy(t *testing.T) {
