@@ -21,14 +21,12 @@ const (
 	// redriveTimeout is transaction.timeout.ms of a redrive: one that dies leaves
 	// a transaction open, and behind it no reader of its topics comes further.
 	redriveTimeout = 15 * time.Second
-	// fewLetters is how many may be left for the transaction that releases keys.
-	fewLetters = 500
-	mostRounds = 20
-	// mostReleased is how many letters that transaction takes at most.
-	mostReleased = 20_000
+	// fewLetters is how many may be left when keys are released.
+	fewLetters   = 500
+	mostRounds   = 20
 	mostReleases = 6
 	mostAttempts = 4
-	releaseAgain = 2 * time.Second
+	releaseWaits = 10 // seconds for the relay to commit something
 )
 
 // RedriveRequest says what a redrive (or a discard) is to do.
@@ -62,13 +60,13 @@ type Redrive struct {
 // Redrive publishes letters, by the contract and the schemas as they are now, and
 // resolves them, in Kafka transactions that carry both. It may run beside a relay.
 //
-// It has two parts. The bulk goes on transactional ids of its own
-// (<pipeline>/redrive): a relay goes on meanwhile, and because it knows nothing
-// of it, goes on parking what comes for a held key, behind what is being
-// redriven. At last one transaction on the ids of the pipeline itself publishes
-// what was parked meanwhile. The relay is fenced by that, and whatever it had not
-// committed is gone; it takes its one recovery path and reads anew what is held.
-// So there is no moment at which an event of the key could overtake another.
+// Everything is published on transactional ids of its own (<pipeline>/redrive),
+// which no two redrives have at once. A relay goes on meanwhile, and because it
+// knows nothing of it, goes on parking what comes for a held key, behind what is
+// being redriven. At last the relay is fenced (see releasing), so that it takes
+// its one recovery path and reads anew what is held. There is no moment at which
+// an event of the key could overtake another: what a relay takes for held is
+// always at least what the letters hold.
 //
 // What was committed is never done again: a redrive that dies is simply run
 // again.
@@ -125,7 +123,7 @@ type redriver struct {
 	*unit
 	req     RedriveRequest
 	out     Redrive
-	live    *sink.Sink // the pipeline's own; reads, and fences only to release keys
+	live    *sink.Sink // the pipeline's; reads, and fences only to release keys
 	own     *sink.Sink
 	attempt int
 	tr      *transform.Transformer
@@ -185,22 +183,21 @@ func (r *redriver) run(ctx context.Context) error {
 		}
 	}
 	r.keeping = true // what comes from now on is little, and needed soon
-	for left, n := 1, 0; left > 0 && n < mostRounds; n++ {
-		if err := r.bulk(ctx); err != nil || r.req.DryRun {
-			return errors.Join(err, r.count())
-		}
-		if !r.release {
-			break
-		}
-		var err error
-		if left, err = r.releasing(ctx); err != nil {
-			return err
-		}
-	}
-	if err := r.own.Save(ctx, r.progressState(event.StateDone)); err != nil {
+	if err := r.bulk(ctx); err != nil {
 		return err
 	}
-	return r.count()
+	if !r.req.DryRun {
+		if r.release {
+			if err := r.releasing(ctx); err != nil {
+				return err
+			}
+		}
+		if err := r.own.Save(ctx, r.progressState(event.StateDone)); err != nil {
+			return r.another(err)
+		}
+	}
+	r.count()
+	return nil
 }
 
 // permitted looks at the checkpoint, without fencing anyone: whose topics these
@@ -315,7 +312,7 @@ func (r *redriver) read(ctx context.Context) error {
 func (r *redriver) bulk(ctx context.Context) error {
 	for range mostRounds {
 		before := r.out.Redriven + r.out.Discard
-		if err := r.pass(ctx, r.index.Open(), r.commit, false); err != nil || r.req.DryRun {
+		if err := r.pass(ctx, r.index.Open()); err != nil || r.req.DryRun {
 			return err
 		}
 		if err := r.read(ctx); err != nil {
@@ -340,10 +337,20 @@ func (r *redriver) commit(ctx context.Context) error {
 		err = r.own.Commit(ctx, r.batch)
 	}
 	if err != nil {
-		return fmt.Errorf("after %d letters were resolved (run it again: what is resolved is not done twice): %w", r.out.Redriven+r.out.Discard, err)
+		return r.another(fmt.Errorf("after %d letters were resolved (run it again: what is resolved is not done twice): %w", r.out.Redriven+r.out.Discard, err))
 	}
 	r.settle()
 	return nil
+}
+
+// another says who has fenced us on the redrive's own ids.
+func (r *redriver) another(err error) error {
+	if event.VerdictOf(err) != event.Fenced {
+		return err
+	}
+	f := event.Refusef("wait for its end, then run this again", "another redrive or discard of the pipeline has begun; %d letters were resolved before", r.out.Redriven+r.out.Discard)
+	f.Err = err
+	return f
 }
 
 // settle notes that the batch was committed.

@@ -19,14 +19,13 @@ const keepLetters = 20_000
 // errPrefix is why a logical message gives no record.
 var errPrefix = errors.New("its logical message has a prefix that is not postgres.message_prefix any more")
 
-// pass tries letters in order and commits what comes of them: whenever the batch
-// is full, between two Postgres transactions, or, whole, once at the end, whatever
-// it holds.
-func (r *redriver) pass(ctx context.Context, open []*deadletter.Entry, commit func(context.Context) error, whole bool) error {
+// pass tries letters in order and commits what comes of them whenever the batch is
+// full, between two Postgres transactions.
+func (r *redriver) pass(ctx context.Context, open []*deadletter.Entry) error {
 	var last event.LSN
 	try := func(e *deadletter.Entry) error {
-		if !whole && r.full(e.Pos.Commit == last) {
-			if err := commit(ctx); err != nil {
+		if r.full(e.Pos.Commit == last) {
+			if err := r.commit(ctx); err != nil {
 				return err
 			}
 		}
@@ -41,10 +40,7 @@ func (r *redriver) pass(ctx context.Context, open []*deadletter.Entry, commit fu
 	if err := r.walk(ctx, open, try); err != nil {
 		return err
 	}
-	if whole || len(r.batch.Records) > 0 || len(r.pending) > 0 {
-		return commit(ctx)
-	}
-	return nil
+	return r.commit(ctx)
 }
 
 // lacks reports whether the value of e may be needed and is not at hand.
@@ -229,7 +225,7 @@ func (r *redriver) fails(e *deadletter.Entry, value []byte, err error) error {
 }
 
 // count says what is left.
-func (r *redriver) count() error {
+func (r *redriver) count() {
 	r.out.Waiting = len(r.waits)
 	for _, c := range r.failures {
 		r.out.Failures = append(r.out.Failures, *c)
@@ -246,7 +242,6 @@ func (r *redriver) count() error {
 			r.out.Left = append(r.out.Left, listed(e))
 		}
 	}
-	return nil
 }
 
 // orphan reports whether what e was parked behind was discarded in this run.

@@ -2,75 +2,72 @@ package fleet
 
 import (
 	"context"
+	"time"
 
-	"github.com/cdc-relay/cdc-relay/internal/deadletter"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 )
 
-// releasing fences the relay and redrives the rest in one transaction of the
-// pipeline's own, with its checkpoint as it is. left is what did not fit.
+// releasing makes an end of what the relay parks: it fences the relay, redrives
+// what was parked until then, and commits the pipeline's checkpoint, as it is, on
+// the pipeline's ids. That this commit succeeds says that no relay has run since
+// the fence: all letters that were to go are gone, and whoever streams next reads
+// first what is held.
 //
-// A relay under load notices at once, waits a second and fences in its turn.
-// Should it be sooner than this transaction, nothing was committed: again.
-func (r *redriver) releasing(ctx context.Context) (left int, err error) {
+// A relay under load notices the fence at once, waits a second, and fences in its
+// turn. Should it be sooner than us, it has read letters that were not resolved
+// yet and goes on parking behind them: nothing is wrong, and we try again.
+func (r *redriver) releasing(ctx context.Context) error {
 	for n := 1; ; n++ {
-		left, err = r.releaseOnce(ctx)
+		err := r.releaseOnce(ctx)
 		if err == nil || event.VerdictOf(err) != event.Fenced || n == mostReleases {
-			return left, err
+			return err
 		}
-		r.log.Info("the relay was sooner; trying again", "after", releaseAgain, "attempt", n)
-		r.pending, r.made = r.pending[:0], 0
-		r.batch.Reset()
-		r.live.Close()
-		if err := pause(ctx, releaseAgain); err != nil {
-			return 0, err
-		}
-		if _, err := r.live.Look(ctx); err != nil {
-			return 0, err
+		r.log.Info("the relay was sooner; trying again when it has committed something", "attempt", n)
+		if err := r.recovered(ctx); err != nil {
+			return err
 		}
 	}
 }
 
-func (r *redriver) releaseOnce(ctx context.Context) (left int, err error) {
+// recovered waits, for a while, until the relay has committed something since it
+// was fenced: three fences without a commit between would end it.
+func (r *redriver) recovered(ctx context.Context) error {
+	before := r.saved.Offset
+	r.live.Close()
+	for range releaseWaits {
+		if err := pause(ctx, time.Second); err != nil {
+			return err
+		}
+		saved, err := r.live.Look(ctx)
+		if err != nil || saved.Offset != before {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *redriver) releaseOnce(ctx context.Context) error {
 	if err := r.live.Fence(ctx); err != nil {
-		return 0, err
+		return err
 	}
 	saved, err := r.live.Read(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if err := r.ours(saved); err != nil {
-		return 0, err
+		return err
 	}
+	r.saved = saved
 	if err := r.read(ctx); err != nil {
-		return 0, err
+		return err
 	}
-	open := r.index.Open()
-	if len(open) > mostReleased {
-		open, left = open[:mostReleased], r.unseen(open[mostReleased:])
+	if err := r.pass(ctx, r.index.Open()); err != nil {
+		return err
 	}
-	return left, r.pass(ctx, open, func(ctx context.Context) error {
-		saved.Redrive = r.out.ID
-		r.live.Resume(saved)
-		r.batch.End = saved.Checkpoint()
-		if err := r.store(ctx, r.batch); err != nil {
-			return err
-		}
-		if err := r.live.Commit(ctx, r.batch); err != nil {
-			return err
-		}
-		r.settle()
-		r.out.Released = true
-		return nil
-	}, true)
-}
-
-// unseen is how many of some letters have not been tried yet.
-func (r *redriver) unseen(open []*deadletter.Entry) (n int) {
-	for _, e := range open {
-		if !r.failed[e.ID] && !r.waits[e.ID] {
-			n++
-		}
+	saved.Redrive = r.out.ID
+	if err := r.live.Save(ctx, saved); err != nil {
+		return err
 	}
-	return n
+	r.out.Released = true
+	return nil
 }

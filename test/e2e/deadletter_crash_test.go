@@ -84,6 +84,47 @@ func TestRedriveKilledAtEveryArrow(t *testing.T) {
 	p.stopped(r, 0)
 }
 
+// Two redrives at once: the one that begins later ends the other, and every letter
+// is published once.
+func TestTwoRedrives(t *testing.T) {
+	p := newPoisoned(t, "dead_letter_and_hold_key", with(func(c *rig.Config) { c.Extra += "batch: {events: 20}\n" }))
+	points, err := rig.Build(p.ctx(5*time.Minute), filepath.Join(rig.Root(), "build", "e2e", "crash"), "-tags", "crashpoints")
+	p.check(err)
+	r := p.start()
+	for range 60 {
+		p.commit("!a", "a", "!b", "b")
+	}
+	p.relayed(r)
+	p.mend()
+	r.Kill()
+	r = p.start()
+	for _, c := range []struct {
+		at crash.Name
+		n  int
+	}{{crash.TxnRecords, 2}, {crash.FenceFirst, 2}} {
+		env, held, release := p.holdUntil(c.at, c.n)
+		first, err := rig.Start(points, []string{env}, nil, "-c", p.config, "dlq", "redrive", "--all")
+		p.check(err)
+		p.Cleanup(first.Kill)
+		select {
+		case <-held:
+		case <-first.Done():
+			t.Fatalf("the first redrive ended before it reached %s: %s", c.at, first.Log())
+		}
+		p.redrives(0, "--key", "a")
+		p.order()
+		release()
+		p.gone(first, 3, time.Minute, "another redrive or discard of the pipeline has begun")
+		p.order()
+		p.commit("!a", "a", "!b", "b") // with the mended schema these are sound
+	}
+	p.redrives(0, "--all")
+	p.commit("a", "b")
+	p.relayed(r)
+	p.whole()
+	p.stopped(r, 0)
+}
+
 // Redrives one after the other, while the relay is idle and while it is not: it
 // is fenced by each, and never stops for it.
 func TestManyRedrives(t *testing.T) {

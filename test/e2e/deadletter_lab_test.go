@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/cdc-relay/cdc-relay/internal/crash"
 	"github.com/cdc-relay/cdc-relay/internal/fleet"
 	"github.com/cdc-relay/cdc-relay/outbox"
 	"github.com/cdc-relay/cdc-relay/test/rig"
@@ -237,4 +240,31 @@ func (l *lab) alterTopic(topic, name, value string) {
 	for _, r := range resp.Resources {
 		l.check(kerr.ErrorForCode(r.ErrorCode))
 	}
+}
+
+// holdUntil is hold, for a process that is let go on.
+func (l *lab) holdUntil(point crash.Name, n int) (env string, at <-chan struct{}, release func()) {
+	l.Helper()
+	dir, err := os.MkdirTemp("", "trap") // a socket's path has to be short
+	l.check(err)
+	l.Cleanup(func() { os.RemoveAll(dir) })
+	trap, err := net.Listen("unix", filepath.Join(dir, "s"))
+	l.check(err)
+	l.Cleanup(func() { trap.Close() })
+	held, conns := make(chan struct{}), make(chan net.Conn, 1)
+	go func() {
+		conn, err := trap.Accept()
+		if err != nil {
+			return // the test is over
+		}
+		conns <- conn
+		fmt.Fprintf(conn, "arm %s %d\nready\n", point, n)
+		for s := bufio.NewScanner(conn); s.Scan(); {
+			if strings.HasPrefix(s.Text(), "at ") {
+				close(held)
+				return
+			}
+		}
+	}()
+	return "CDC_RELAY_CRASH=" + filepath.Join(dir, "s"), held, func() { fmt.Fprintf(<-conns, "go %s\n", point) }
 }
