@@ -57,9 +57,9 @@ func (v *validator) deadLetters() {
 // held for its events.
 func (b *builder) deadLetterTopic(p *Pipeline, path, entry, own string) {
 	if p.DeadLetterTopic = own; own == "" {
-		p.DeadLetterTopic = defaultDeadLetterTopic(b.cfg.Name, p.Name)
+		p.DeadLetterTopic = DefaultDeadLetterTopic(b.cfg.Name, p.Name)
 	} else if err := contract.CheckTopic(own); err != nil {
-		b.fail(path, "write a topic name, such as "+defaultDeadLetterTopic(b.cfg.Name, p.Name), "%q: %v", own, err)
+		b.fail(path, "write a topic name, such as "+DefaultDeadLetterTopic(b.cfg.Name, p.Name), "%q: %v", own, err)
 		return
 	}
 	if p.DeadLetterTopic == b.cfg.CheckpointTopic {
@@ -81,10 +81,10 @@ func (b *builder) deadLetterTopic(p *Pipeline, path, entry, own string) {
 	}
 }
 
-// defaultDeadLetterTopic is <name>.<pipeline>.dead-letters. Names of relays and
+// DefaultDeadLetterTopic is <name>.<pipeline>.dead-letters. Names of relays and
 // pipelines are legal in topics. One that is too long keeps its beginning and
 // ends in a digest of the whole.
-func defaultDeadLetterTopic(name, pipeline string) string {
+func DefaultDeadLetterTopic(name, pipeline string) string {
 	const suffix = ".dead-letters"
 	stem := name + "." + pipeline
 	if len(stem)+len(suffix) <= contract.MaxTopicLength {

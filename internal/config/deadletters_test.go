@@ -23,13 +23,13 @@ func TestDeadLetters(t *testing.T) {
 
 func TestDefaultDeadLetterTopic(t *testing.T) {
 	t.Parallel()
-	if got := defaultDeadLetterTopic("huleedu", "cj"); got != "huleedu.cj.dead-letters" {
+	if got := DefaultDeadLetterTopic("huleedu", "cj"); got != "huleedu.cj.dead-letters" {
 		t.Error(got)
 	}
 	long := strings.Repeat("n", 100)
 	seen := map[string]bool{}
 	for _, pipeline := range []string{strings.Repeat("p", 140), strings.Repeat("p", 139) + "q", strings.Repeat("p", 141)} {
-		topic := defaultDeadLetterTopic(long, pipeline)
+		topic := DefaultDeadLetterTopic(long, pipeline)
 		if err := contract.CheckTopic(topic); err != nil || seen[topic] || !strings.HasSuffix(topic, ".dead-letters") {
 			t.Errorf("%s: %v", topic, err)
 		}
