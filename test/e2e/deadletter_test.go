@@ -221,6 +221,47 @@ func TestLetterThatFailsOtherwise(t *testing.T) {
 	p.stopped(r, 0)
 }
 
+// None of an event's forms is published when one cannot be, and all are when it is
+// redriven; logical messages are dead letters like rows.
+func TestFormsAndMessagesAsDeadLetters(t *testing.T) {
+	p := newPoisoned(t, "dead_letter_and_hold_key", with(func(c *rig.Config) {
+		c.Messages = "events"
+		c.Contract = strings.Replace(c.Contract, "    topic_class: lane\n",
+			"    topic_class: lane\n    also: [{topic: TOPIC.old, encoding: json, key: [aggregate_id]}]\n", 1)
+	}))
+	r := p.start()
+	p.commit("a", "!a", "a", "b")
+	p.exec(`select pg_logical_emit_message(true, 'events', '{"event_type": "essay')`)
+	p.exec(`select pg_logical_emit_message(true, 'events', '{"event_type": "no.such", "aggregate_id": "m", "payload": {"x": 1.20}}')`)
+	p.relayed(r)
+	p.has(map[string]int{"a": 1, "b": 1})
+	if n := len(p.tape(p.topic + ".old").records); n != 2 {
+		t.Errorf("%d records of the second form", n)
+	}
+	list := p.letters()
+	if list.Dead != 3 || list.Parked != 1 || list.HeldKeys != 3 || len(list.Letters[0].Holds) != 2 {
+		t.Fatalf("%+v", list)
+	}
+	if l := list.Letters[2]; l.Class != "row" || l.Table != "(logical message)" || l.EventType != "" {
+		t.Errorf("%+v", l)
+	}
+	p.run("dlq", "show", list.Letters[2].ID).exits(0).says(`{\"event_type\": \"essay`, "no JSON")
+	p.run("dlq", "show", list.Letters[3].ID).exits(0).says(`"x": 1.20`, `aggregate "m"`)
+	p.run("dlq", "discard", "--reason", "row,unknown_type", "--yes").exits(0).says("2 letters discarded")
+	p.mend()
+	p.stopped(r, 0)
+	r = p.start()
+	if done := p.redrives(0, "--all"); done.Redriven != 2 || done.Records != 4 {
+		t.Errorf("%+v", done)
+	}
+	p.commit("a")
+	p.relayed(r)
+	p.whole()
+	p.topic += ".old"
+	p.whole()
+	p.stopped(r, 0)
+}
+
 // What is held stays held, whatever the contract says since: the letters are what
 // counts.
 func TestHoldOutlivesItsPolicy(t *testing.T) {
