@@ -129,7 +129,7 @@ func (t *Transformer) claimFields(b *event.Batch, f *form, v *version) ([]byte, 
 		if len(raw) <= c.over {
 			continue
 		}
-		data, media, err := t.claimData(b, c, v, i, raw)
+		data, media, err := t.claimData(c, v, i, raw)
 		if err != nil {
 			return nil, err
 		}
@@ -148,7 +148,7 @@ func (t *Transformer) claimFields(b *event.Batch, f *form, v *version) ([]byte, 
 
 // claimData is what of a field would be stored, in scratch or in the payload,
 // and its media type; nil: the version takes no reference there.
-func (t *Transformer) claimData(b *event.Batch, c *claim, v *version, i int, raw []byte) ([]byte, string, error) {
+func (t *Transformer) claimData(c *claim, v *version, i int, raw []byte) ([]byte, string, error) {
 	media := func(kind string) string {
 		if c.rule.ContentType != "" {
 			return c.rule.ContentType
