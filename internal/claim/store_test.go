@@ -267,6 +267,7 @@ func TestVerdicts(t *testing.T) {
 		{http.StatusForbidden, "SignatureDoesNotMatch", event.Refuse, "let the relay's credentials write"},
 		{http.StatusNotFound, "NoSuchBucket", event.Refuse, "create the bucket"},
 		{http.StatusBadRequest, "ExpiredToken", event.Restart, ""},
+		{http.StatusForbidden, "TokenRefreshRequired", event.Restart, ""},
 		{http.StatusServiceUnavailable, "SlowDown", event.Restart, ""},
 		{http.StatusInternalServerError, "InternalError", event.Restart, ""},
 	} {

@@ -14,7 +14,7 @@ import (
 // Storage that is down for ten seconds holds the pipeline up and loses and
 // doubles nothing; Postgres is told nothing meanwhile.
 func TestClaimStorageDown(t *testing.T) {
-	c := newClaims(t, nil)
+	c := newClaims(t)
 	r := c.start()
 	c.publish(textCorrected, textOf(60_000), textOf(100))
 	reader := c.reader(c.topic[textCorrected])
@@ -42,7 +42,7 @@ func TestClaimStorageDown(t *testing.T) {
 // A relay killed when its objects are stored and its transaction is not begun:
 // the next one finds them, and everything is there once.
 func TestClaimKilledBetweenUploadAndCommit(t *testing.T) {
-	c := newClaims(t, nil)
+	c := newClaims(t)
 	r := c.start()
 	stored := make(chan struct{}, 16)
 	c.s3.Answer(func(w http.ResponseWriter, req *http.Request) bool {
@@ -78,7 +78,7 @@ func TestClaimKilledBetweenUploadAndCommit(t *testing.T) {
 
 // A replay refers to the objects that are there.
 func TestClaimReplay(t *testing.T) {
-	c := newClaims(t, nil)
+	c := newClaims(t)
 	r := c.start()
 	c.publish(textCorrected, textOf(100))
 	reader := c.reader(c.topic[textCorrected])
@@ -113,7 +113,7 @@ func TestClaimReplay(t *testing.T) {
 
 // What storage refuses stops the pipeline and says what to do; at the start too.
 func TestClaimStorageRefuses(t *testing.T) {
-	c := newClaims(t, nil)
+	c := newClaims(t)
 	r := c.start()
 	c.publish(textCorrected, textOf(100))
 	reader := c.reader(c.topic[textCorrected])
@@ -134,7 +134,7 @@ func TestClaimStorageRefuses(t *testing.T) {
 // A repair stores what its records refer to, and an audit knows the records as
 // what the relay would have made of the rows.
 func TestClaimAuditAndRepair(t *testing.T) {
-	c := newClaims(t, nil)
+	c := newClaims(t)
 	r := c.start()
 	c.publish(textCorrected, textOf(60_000), textOf(100))
 	reader := c.reader(c.topic[textCorrected], c.topic[essayArchived])

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	_ "gocloud.dev/blob/s3blob" // the driver of the consumers here
 
 	"github.com/cdc-relay/cdc-relay/claimcheck"
 	"github.com/cdc-relay/cdc-relay/outbox"
@@ -58,8 +60,8 @@ func claimExample(t *testing.T, name string) string {
 	return text
 }
 
-// newClaims makes the lab; change adapts the contract of the page.
-func newClaims(t *testing.T, change func(contract string) string, setups ...setup) *claimLab {
+// newClaims makes the lab, with the contract of the page unless setups give one.
+func newClaims(t *testing.T, setups ...setup) *claimLab {
 	t.Helper()
 	c := &claimLab{s3: s3.New(t), topic: map[string]string{}}
 	schemas := filepath.Join(t.TempDir(), "avro")
@@ -75,9 +77,8 @@ func newClaims(t *testing.T, change func(contract string) string, setups ...setu
 		l.env = s3.Env()
 		conf.Schemas = schemas
 		conf.Extra += strings.Replace(claimExample(t, "relay"), "region=eu-north-1", strings.SplitN(c.s3.URL(), "?", 2)[1], 1)
-		conf.Contract = strings.NewReplacer("essays.", l.name+".").Replace(claimExample(t, "contract"))
-		if change != nil {
-			conf.Contract = change(conf.Contract)
+		if conf.Contract == "" {
+			conf.Contract = strings.NewReplacer("essays.", l.name+".").Replace(claimExample(t, "contract"))
 		}
 		for typ, topic := range map[string]string{textCorrected: "text.corrected.v1", essayArchived: "archived.v1"} {
 			c.topic[typ] = l.name + "." + topic
@@ -202,7 +203,7 @@ func (c *claimLab) metric(r *rig.Relay, name string, parts ...string) float64 {
 // A field and a whole value over their limits come as references, what is small
 // comes as ever, in one order; sizes, claims and uploads are counted.
 func TestClaimCheck(t *testing.T) {
-	c := newClaims(t, nil)
+	c := newClaims(t)
 	r := c.start()
 	c.publish(textCorrected, textOf(100), textOf(60_000), textOf(49_000), textOf(150_000))
 	c.publish(essayArchived, textOf(100), textOf(190_000), textOf(300_000))
@@ -239,11 +240,9 @@ func TestClaimCheck(t *testing.T) {
 // What is over the target is counted, what is over the limit stops the pipeline
 // and says how the claim check would help.
 func TestSizes(t *testing.T) {
-	c := newClaims(t, func(string) string {
-		return "events: [{type: " + textCorrected + ", topic: TOPIC, schema: EssayTextCorrectedEvent}]\n"
-	}, with(func(c *rig.Config) { c.Extra += "max_event_bytes: 300KB\n" }))
-	c.change(func(conf *rig.Config) {
-		conf.Contract = strings.ReplaceAll(conf.Contract, "TOPIC", c.topic[textCorrected])
+	c := newClaims(t, func(l *lab, conf *rig.Config) {
+		conf.Contract = "events: [{type: " + textCorrected + ", topic: " + l.name + ".text.corrected.v1, schema: EssayTextCorrectedEvent}]\n"
+		conf.Extra += "max_event_bytes: 300KB\n"
 	})
 	r := c.start()
 	c.publish(textCorrected, textOf(1000), textOf(99_000), textOf(101_000), textOf(290_000))
@@ -277,9 +276,66 @@ func TestSizes(t *testing.T) {
 	c.arrived(reader)
 }
 
+// claimJSON publishes an event as JSON in two forms.
+const claimJSON = `events:
+  - type: essay.text.corrected
+    topic: PREFIX.text.corrected.v1
+    encoding: json
+    claim_check: {fields: [data.corrected_text]}
+    also: [{topic: PREFIX.archived.v1, claim_check: {payload: true}}]
+`
+
+// With encoding: json a reference is a JSON object, and the package claimcheck
+// makes both forms whole again, over HTTP; no type is needed.
+func TestClaimJSON(t *testing.T) {
+	c := newClaims(t, func(l *lab, conf *rig.Config) { conf.Contract = strings.ReplaceAll(claimJSON, "PREFIX", l.name) })
+	store, err := claimcheck.Open(t.Context(), c.s3.URL()+"&anonymous=true")
+	c.check(err)
+	defer store.Close()
+	r := c.start()
+	c.publish(textCorrected, textOf(100), textOf(60_000))
+	reader := c.reader(c.topic[textCorrected], c.topic[essayArchived])
+	c.check(reader.Read(c.ctx(time.Minute), func(n int) bool { return n >= 2*len(c.want) }))
+	c.stops(r)
+	claimed := map[string]int{}
+	for i := range reader.All {
+		rec := &reader.All[i]
+		header, value := rec.Headers["claim_check"], rec.Value
+		kind, fields := claimcheck.Of([]byte(header))
+		switch kind {
+		case claimcheck.Payload:
+			ref, err := claimcheck.ParseRef(value)
+			c.check(err)
+			value, err = store.Fetch(t.Context(), ref)
+			c.check(err)
+		case claimcheck.Fields:
+			value, err = store.Inline(t.Context(), value, fields)
+			c.check(err)
+		}
+		claimed[rec.Topic+" "+header]++
+		var v struct {
+			Data struct {
+				Text string `json:"corrected_text"`
+			}
+		}
+		c.check(json.Unmarshal(value, &v))
+		if i := slices.IndexFunc(c.want, func(e corrected) bool { return e.id == rec.Headers["event_id"] }); i < 0 || v.Data.Text != c.want[i].text {
+			t.Errorf("record %d of %s is not whole (%q)", i, rec.Topic, header)
+		}
+		if len(rec.Value) > 2000 || rec.Headers["content_type"] != "application/json" {
+			t.Errorf("%d bytes, headers %v", len(rec.Value), rec.Headers)
+		}
+	}
+	if want := map[string]int{
+		c.topic[textCorrected] + " ": 1, c.topic[textCorrected] + " fields:data.corrected_text": 1, c.topic[essayArchived] + " ": 1, c.topic[essayArchived] + " payload": 1,
+	}; !maps.Equal(claimed, want) {
+		t.Errorf("%v, want %v", claimed, want)
+	}
+}
+
 // Consumers in Python read it by the code of the page.
 func TestClaimPython(t *testing.T) {
-	c := newClaims(t, nil)
+	c := newClaims(t)
 	python := stack.Python(t)
 	r := c.start()
 	c.publish(textCorrected, textOf(100), textOf(60_000))
