@@ -20,8 +20,13 @@ func (s *Store) fault(err error, doing string) error {
 	}
 	do := "let the relay's credentials write and read objects there (s3:PutObject and s3:GetObject, roles/storage.objectUser, " +
 		"Storage Blob Data Contributor), then: cdc-relay doctor"
-	if gcerrors.Code(err) == gcerrors.NotFound {
+	status := statusOf(err)
+	switch code := gcerrors.Code(err); {
+	case status == http.StatusForbidden || status == http.StatusUnauthorized: // NotFound, says the driver of GCS
+	case code == gcerrors.NotFound:
 		do = "create the bucket, or mend claim_check.bucket, then: cdc-relay doctor"
+	case code == gcerrors.InvalidArgument:
+		do = "mend claim_check.bucket and its parameters, or claim_check.prefix, then: cdc-relay doctor"
 	}
 	return &event.Fault{Verdict: event.Refuse, What: what, Do: do, Err: err}
 }

@@ -92,7 +92,7 @@ func TestClaimFieldsOfAnyDocument(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		v := rapid.MapOfN(rapid.SampledFrom([]string{"a", "b", "x"}), anyJSON(3), 0, 3).Draw(t, "document")
-		doc := written(t, map[string]any(v))
+		doc := written(t, v)
 		rule := contract.Claim{Over: rapid.IntRange(1, 40).Draw(t, "over")}
 		for _, p := range []string{"a.b", "b", "x.c", "a.a"} {
 			path, err := contract.ParsePath(p)
@@ -122,13 +122,13 @@ func TestClaimFieldsOfAnyDocument(t *testing.T) {
 		for _, p := range rule.Fields {
 			left = put(t, left, p, b.Blobs)
 		}
-		if !reflect.DeepEqual(left, map[string]any(v)) {
+		if !reflect.DeepEqual(left, any(v)) {
 			t.Fatalf("%s became %s", doc, got)
 		}
 		if len(doc) <= rule.Over { // nothing in it can be larger
 			return
 		}
-		want := any(map[string]any(v))
+		var want any = v
 		for _, p := range rule.Fields {
 			want = claimFieldsOf(want, p, rule.Over, stored)
 		}

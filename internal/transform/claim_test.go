@@ -76,7 +76,7 @@ func claimsErr(t testing.TB, rule contract.ClaimCheck, encoding string, schemas 
 	})
 }
 
-func yes() *bool { v := true; return &v }
+func yes() *bool { return new(true) }
 
 // large is a text of n bytes of UTF-8 that JSON escapes.
 func large(n int) string {
@@ -318,7 +318,7 @@ func TestClaimVersions(t *testing.T) {
 	}
 }
 
-// What would not fit is found out before the first row, and says what to write.
+// What would not fit is found out before the first row.
 func TestClaimCompile(t *testing.T) {
 	t.Parallel()
 	field := contract.ClaimCheck{Fields: []string{"data.corrected_text"}, Type: "corrected_text"}
@@ -336,22 +336,21 @@ func TestClaimCompile(t *testing.T) {
 		schema string
 		want   string
 	}{
-		"no such field": {with(func(c *contract.ClaimCheck) { c.Fields = []string{"data.corected_text"} }), "", "schema TextEventV1 has no field data.corected_text"},
-		"no room":       {field, plain, `the field data.corrected_text of TextEventV1 is string, which takes no reference; add "ArtifactRef" to its union`},
-		"only a reference": {with(func(c *contract.ClaimCheck) { c.Fields = []string{"data.corrected_text"} }),
-			textSchema(1, artifactRef), "is a reference already"},
-		"no type":     {with(func(c *contract.ClaimCheck) { c.Type = "" }), "", "wants a type; write claim_check: {type: SYMBOL}"},
-		"wrong type":  {with(func(c *contract.ClaimCheck) { c.Type = "essay" }), "", `"essay"`},
-		"no sha256":   {field, ref(`{"name":"sha256","type":"string","pattern":"^[0-9a-f]{64}$"},`, ""), "has no field sha256"},
-		"one more":    {field, ref(`{"name":"bytes"`, `{"name":"owner","type":"string"},{"name":"bytes"`), "wants a field owner, which the relay does not know"},
-		"uri pattern": {field, ref(`^s3://`, `^https://`), "uri"},
+		"no such field":    {with(func(c *contract.ClaimCheck) { c.Fields = []string{"data.corected_text"} }), "", "schema TextEventV1 has no field data.corected_text"},
+		"no room":          {field, plain, `the field data.corrected_text of TextEventV1 is string, which takes no reference; add "ArtifactRef" to its union`},
+		"only a reference": {field, textSchema(1, artifactRef), "is a reference already"},
+		"no type":          {with(func(c *contract.ClaimCheck) { c.Type = "" }), "", "wants a type; write claim_check: {type: SYMBOL}"},
+		"wrong type":       {with(func(c *contract.ClaimCheck) { c.Type = "essay" }), "", `"essay"`},
+		"no sha256":        {field, ref(`{"name":"sha256","type":"string","pattern":"^[0-9a-f]{64}$"},`, ""), "has no field sha256"},
+		"one more":         {field, ref(`{"name":"bytes"`, `{"name":"owner","type":"string"},{"name":"bytes"`), "wants a field owner, which the relay does not know"},
+		"uri pattern":      {field, ref(`^s3://`, `^https://`), "uri"},
 		"map first": {field, textSchema(1, `[{"type":"map","values":["null","int","long","string"]},`+artifactRef+`]`),
 			"a reference fits the branch map of its union"},
 		"payload without its type": {contract.ClaimCheck{Payload: yes()}, "", "wants a type"},
 	} {
-		schemas := []string{}
+		var schemas []string
 		if c.schema != "" {
-			schemas = []string{c.schema}
+			schemas = append(schemas, c.schema)
 		}
 		if _, err := claimsErr(t, c.rule, "avro", schemas...); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "events.yaml") {
 			t.Errorf("%s: %v", name, err)

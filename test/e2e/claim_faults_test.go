@@ -76,6 +76,31 @@ func TestClaimKilledBetweenUploadAndCommit(t *testing.T) {
 	c.stops(r)
 }
 
+// Killed again and again in the middle: every event once, every object once.
+func TestClaimKills(t *testing.T) {
+	c := newClaims(t, with(func(conf *rig.Config) { conf.Extra += "batch: {events: 5}\n" }))
+	c.stops(c.start()) // the slot keeps what follows
+	large := 0
+	for i := range 60 {
+		size := 100
+		if i%3 == 0 {
+			size, large = 51_000+i, large+1
+		}
+		c.publish(textCorrected, textOf(size))
+	}
+	reader := c.reader(c.topic[textCorrected])
+	for _, n := range []int{1, 15, 35} {
+		r := c.launch("run")
+		c.delivered(reader, n, time.Minute)
+		r.Kill()
+	}
+	r := c.start()
+	if n := c.arrived(reader); n != large || len(c.objects()) != large {
+		t.Errorf("%d claimed, %d objects, want %d", n, len(c.objects()), large)
+	}
+	c.stops(r)
+}
+
 // A replay refers to the objects that are there.
 func TestClaimReplay(t *testing.T) {
 	c := newClaims(t)
