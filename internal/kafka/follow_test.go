@@ -90,7 +90,7 @@ func TestFollowOn(t *testing.T) {
 	t.Parallel()
 	broker := stack.Broker(t)
 	c := open(t, broker.Bootstrap(), nil)
-	topic := broker.Topic(t, 1, nil)
+	topic := broker.Topic(t, 1, map[string]string{"retention.ms": "-1"})
 	plain := client(t, broker.Bootstrap())
 	produce(t, plain, record(topic, 0, 1))
 	txn := client(t, broker.Bootstrap(), kgo.TransactionalID(topic+"-txn"))
@@ -155,7 +155,7 @@ func TestFollowLooksAround(t *testing.T) {
 	t.Parallel()
 	broker := stack.Broker(t)
 	c := open(t, broker.Bootstrap(), nil)
-	topic := broker.Topic(t, 1, nil)
+	topic := broker.Topic(t, 1, map[string]string{"retention.ms": "-1"})
 	later := topic + "-later"
 	plain := client(t, broker.Bootstrap(), kgo.MetadataMinAge(50*time.Millisecond), kgo.UnknownTopicRetries(-1))
 	lines, ended, begun := make(chan string, 16), make(chan error, 1), make(chan struct{})

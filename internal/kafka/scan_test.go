@@ -40,6 +40,8 @@ func keepLine(spans []Span, lines *[]string) func(*Scanned) error {
 	}
 }
 
+// record has a time of 1970: its topic needs retention.ms -1, or a broker that looks
+// just then deletes it.
 func record(topic string, partition int32, n int) *kgo.Record {
 	return &kgo.Record{Topic: topic, Partition: partition, Key: fmt.Append(nil, "k", n), Value: []byte("v"), Timestamp: time.UnixMilli(int64(n) * 1000),
 		Headers: []kgo.RecordHeader{{Key: "event_id", Value: fmt.Append(nil, "e", n)}}}
@@ -113,7 +115,7 @@ func TestScanEnds(t *testing.T) {
 	t.Parallel()
 	broker := stack.Broker(t)
 	c := open(t, broker.Bootstrap(), map[string]string{"transaction.timeout.ms": "1000"})
-	topic := broker.Topic(t, 1, nil)
+	topic := broker.Topic(t, 1, map[string]string{"retention.ms": "-1"})
 	produce(t, client(t, broker.Bootstrap()), record(topic, 0, 1))
 	txn := client(t, broker.Bootstrap(), kgo.TransactionalID(topic+"-txn"), kgo.TransactionTimeout(5*time.Minute))
 	if err := txn.BeginTransaction(); err != nil {
