@@ -204,6 +204,14 @@ func TestQueueKeepsOrder(t *testing.T) {
 				stays[at] = true
 			}
 		}
+		for _, e := range q.Undecided(all) {
+			if q.stayed[e.ID] {
+				t.Fatalf("seed %d: %s stays and is undecided", seed, e.ID)
+			}
+		}
+		if n := len(all) - len(q.Undecided(all)); n != len(q.stayed) {
+			t.Fatalf("seed %d: %d of %d letters that stay are left out", seed, n, len(q.stayed))
+		}
 		for _, e := range all {
 			if q.stayed[e.ID] && q.Next(e, true) {
 				t.Fatalf("seed %d: %s is tried twice in one run", seed, e.ID)

@@ -115,6 +115,16 @@ func (h *Held) Add(id string, holds []Hold) {
 	}
 }
 
+// Fresh is how many of holds nobody holds yet.
+func (h *Held) Fresh(holds []Hold) (n int) {
+	for _, at := range holds {
+		if _, held := h.heads[at]; !held {
+			n++
+		}
+	}
+	return n
+}
+
 // First is the first of holds that is held, and by whom.
 func (h *Held) First(holds []Hold) (at Hold, id string, held bool) {
 	for _, at := range holds {

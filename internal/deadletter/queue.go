@@ -33,6 +33,20 @@ func (q *Queue) Next(e *Entry, wanted bool) bool {
 	return false
 }
 
+// Undecided are those of entries that have not been told to stay.
+func (q *Queue) Undecided(entries []*Entry) []*Entry {
+	if len(q.stayed) == 0 {
+		return entries
+	}
+	var out []*Entry
+	for _, e := range entries {
+		if !q.stayed[e.ID] {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
 // follows reports whether a letter e was parked behind has gone.
 func (q *Queue) follows(e *Entry) bool {
 	for _, at := range e.Holds {

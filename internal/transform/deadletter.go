@@ -308,7 +308,7 @@ func (t *Transformer) looksInside(f *form) bool {
 // post writes a letter and notes what it holds.
 func (t *Transformer) post(b *event.Batch, l *deadletter.Letter) error {
 	d, m := t.letters, t.row.m
-	if d.MaxHeld > 0 && len(l.Holds) > 0 && d.held.Len()+len(l.Holds) > d.MaxHeld {
+	if n := d.held.Fresh(l.Holds); d.MaxHeld > 0 && n > 0 && d.held.Len()+n > d.MaxHeld {
 		return stopf("cdc-relay dlq list names the letters that hold keys: mend what they say and cdc-relay dlq redrive, or cdc-relay dlq discard; then cdc-relay run. dead_letters.max_held raises the limit",
 			"%s would hold more keys than the limit of %d (dead_letters.max_held)", t.where(), d.MaxHeld)
 	}

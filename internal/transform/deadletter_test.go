@@ -265,6 +265,19 @@ func TestTooManyHeldKeysStop(t *testing.T) {
 	}
 }
 
+// At the limit, events of the keys that are held go on being parked.
+func TestParkedEventsHoldNothingNew(t *testing.T) {
+	t.Parallel()
+	tr := lettered(t, "dead_letter_and_hold_key", func(s *setup) { s.opts.DeadLetters.MaxHeld = 1 })
+	bad := fine()
+	bad.payload = `{"data":{"job":"job-7"},"bad":1}`
+	letterOf(t, tr, bad.msg(nativeTable()))
+	bad.payload = `{"data":{"job":"job-7"}}`
+	if l, _ := letterOf(t, tr, bad.msg(nativeTable())); l.State != deadletter.Parked {
+		t.Errorf("%+v", l)
+	}
+}
+
 // The letters of a replay are copies of their own, which hold up nobody.
 func TestLettersOfAReplay(t *testing.T) {
 	t.Parallel()
