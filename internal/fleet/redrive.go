@@ -126,6 +126,7 @@ type redriver struct {
 	live    *sink.Sink // the pipeline's; reads, and fences only to release keys
 	own     *sink.Sink
 	attempt int
+	found   bool // the IDs asked for
 	tr      *transform.Transformer
 	batch   *event.Batch
 	facts   event.Facts
@@ -177,10 +178,11 @@ func (r *redriver) run(ctx context.Context) error {
 	if err := r.read(ctx); err != nil {
 		return err
 	}
-	if r.attempt == 1 { // later they may be resolved
+	if !r.found { // in a later attempt they may be resolved
 		if err := r.req.Filter.resolve(r.index.Open()); err != nil {
 			return err
 		}
+		r.found = true
 	}
 	r.keeping = true // what comes from now on is little, and needed soon
 	if err := r.bulk(ctx); err != nil {
@@ -312,7 +314,7 @@ func (r *redriver) read(ctx context.Context) error {
 func (r *redriver) bulk(ctx context.Context) error {
 	for range mostRounds {
 		before := r.out.Redriven + r.out.Discard
-		if err := r.pass(ctx, r.index.Open()); err != nil || r.req.DryRun {
+		if err := r.pass(ctx, r.queue.Undecided(r.index.Open())); err != nil || r.req.DryRun {
 			return err
 		}
 		if err := r.read(ctx); err != nil {

@@ -143,7 +143,7 @@ func (r *redriver) try(e *deadletter.Entry) error {
 		}
 		return nil
 	}
-	from := len(r.batch.Records)
+	from, blobs := len(r.batch.Records), len(r.batch.Blobs)
 	value, have := r.kept[e.ID]
 	if !have { // a tombstone written by hand since, and cleaned
 		r.queue.Stay(e)
@@ -166,7 +166,7 @@ func (r *redriver) try(e *deadletter.Entry) error {
 		}
 	}
 	if _, _, held := r.queue.First(seats); held {
-		r.batch.Records = r.batch.Records[:from]
+		r.batch.Records, r.batch.Blobs = r.batch.Records[:from], r.batch.Blobs[:blobs]
 		r.queue.Stay(e)
 		r.waits[e.ID] = true
 		return nil

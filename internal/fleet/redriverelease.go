@@ -61,7 +61,7 @@ func (r *redriver) releaseOnce(ctx context.Context) error {
 	if err := r.read(ctx); err != nil {
 		return err
 	}
-	if err := r.pass(ctx, r.index.Open()); err != nil {
+	if err := r.pass(ctx, r.queue.Undecided(r.index.Open())); err != nil {
 		return err
 	}
 	saved.Redrive = r.out.ID
