@@ -81,6 +81,21 @@ func (b *builder) deadLetterTopic(p *Pipeline, path, entry, own string) {
 	}
 }
 
+// lettersApart refuses a dead letter topic that is another pipeline's topic for
+// events.
+func (b *builder) lettersApart(all []Pipeline) {
+	for _, p := range all {
+		if p.Contract == nil {
+			continue
+		}
+		for _, t := range p.Contract.Topics() {
+			if owner, taken := b.letters[t.Name]; taken && owner != "databases."+p.Name {
+				b.fail(owner+".dead_letter_topic", "write another topic", "topic %s is also that of an event of databases.%s", t.Name, p.Name)
+			}
+		}
+	}
+}
+
 // DefaultDeadLetterTopic is <name>.<pipeline>.dead-letters. Names of relays and
 // pipelines are legal in topics. One that is too long keeps its beginning and
 // ends in a digest of the whole.

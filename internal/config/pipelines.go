@@ -32,6 +32,7 @@ func (v *validator) pipelines(files map[string]contract.File) []Pipeline {
 			out = append(out, p)
 		}
 	}
+	b.lettersApart(out)
 	if len(out) == 0 {
 		v.missing("databases", "name at least one database that is not enabled: false", "there is no database to read")
 	}

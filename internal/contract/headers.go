@@ -65,6 +65,8 @@ func (m *merger) headerName(at place, name string) {
 		m.bad(at, "%q is no name of a header; write it without spaces around it", name)
 	case strings.ContainsFunc(name, func(r rune) bool { return r < 0x20 || r == 0x7f }):
 		m.bad(at, "%q is no name of a header: it holds a control character; leave that out", name)
+	case name == "claim_check":
+		m.bad(at, "%q says which parts of an event are in object storage, and is the relay's; choose another", name)
 	case strings.HasPrefix(name, "cdc_"):
 		m.bad(at, "%q is a name of the relay's own, which begin with cdc_; choose another", name)
 	}

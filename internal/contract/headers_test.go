@@ -80,6 +80,7 @@ func TestHeadersRefuse(t *testing.T) {
 		"empty default":    {func(f *File) { f.Defaults.Headers.Add["x"] = nil }, `defaults.headers.add.x: has no source`},
 		"name":             {add(" x", "const:a"), `" x" is no name of a header`},
 		"control":          {add("a\x00b", "const:a"), `it holds a control character`},
+		"claim":            {add("claim_check", "const:a"), `"claim_check" says which parts of an event are in object storage`},
 		"ours":             {add("cdc_replay_id", "const:a"), `"cdc_replay_id" is a name of the relay's own`},
 		"after a constant": {add("x", "const:a", "payload.b"), `"const:a" always gives a value`},
 		"twice":            {add("x", "payload.b", "{payload.b}"), `is in the list already`},

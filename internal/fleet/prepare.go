@@ -114,6 +114,7 @@ func (u *unit) compile(known schemaIDs, system, replayID string) transform.Optio
 		Contract: u.cfg.Contract, Mapping: u.cfg.Mapping, Service: u.cfg.Service, Database: u.cfg.Database,
 		SystemID: system, ReplayID: replayID, Logger: u.log,
 		MessagePrefix: u.Config.Postgres.MessagePrefix, MaxBytes: int(u.Config.MaxEventBytes),
+		Reserved: u.reserved(),
 		Schemas: func(name string, version int) (transform.Schema, bool) {
 			s, ok := known[name][version]
 			return s, ok

@@ -37,6 +37,16 @@ func (u *unit) topicNames() []string {
 	return names
 }
 
+// reserved are the relay's own topics. A row may name any topic, and what lies
+// in these is not read as an event.
+func (f *Fleet) reserved() []string {
+	names := []string{f.Config.CheckpointTopic}
+	for _, p := range f.Config.Pipelines() {
+		names = append(names, p.DeadLetterTopic)
+	}
+	return names
+}
+
 func (f *Fleet) wantedCheckpoint() topics.Want {
 	s := kafka.CheckpointSpec(f.Config.CheckpointTopic, f.replicas(0))
 	return topics.Want{Name: s.Name, Role: topics.Checkpoint, Partitions: s.Partitions, Replicas: s.Replicas, Config: s.Config}

@@ -126,3 +126,20 @@ func TestCompactedTopicNeedsKey(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// What lies in the relay's own topics is not read as an event: a row cannot
+// choose one.
+func TestTopicsOfTheRelayAreRefused(t *testing.T) {
+	t.Parallel()
+	tr := transformer(t, func(s *setup) { s.opts.Reserved = []string{"checkpoints", "letters"} })
+	for _, topic := range []string{"checkpoints", "letters"} {
+		row := fine()
+		row.topic = topic
+		for range 2 { // not even when it was seen before
+			rs, err := records(t, tr, row.msg(nativeTable()))
+			if event.VerdictOf(err) != event.Stop || len(rs) != 0 || !strings.Contains(err.Error(), topic+`" of the row is the relay's own`) {
+				t.Errorf("%s: %v", topic, err)
+			}
+		}
+	}
+}

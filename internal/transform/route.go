@@ -2,6 +2,7 @@ package transform
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cdc-relay/cdc-relay/internal/contract"
@@ -31,6 +32,9 @@ func (t *Transformer) route(f *form, own bool) (*string, error) {
 	if err := contract.CheckTopic(string(name)); err != nil {
 		return nil, t.fault(err, "have the service write a legal name, or leave it null and write topic: NAME for the event in events.yaml",
 			"the topic %q of %s is no Kafka topic", clip(name), from)
+	}
+	if slices.Contains(t.opts.Reserved, string(name)) {
+		return nil, t.fault(nil, "have the service name another topic", "the topic %q of %s is the relay's own", clip(name), from)
 	}
 	if len(t.topics) >= maxInterned {
 		clear(t.topics)

@@ -49,6 +49,9 @@ type Options struct {
 	RepairID      string // not empty: the same, for a repair
 	RedriveID     string // not empty: the same, for a redrive
 
+	// Reserved are the relay's own topics: no event may go there.
+	Reserved []string
+
 	// DeadLetters says where events go that cannot be published, by the policy of
 	// the contract; nil: each is an error.
 	DeadLetters *DeadLetters
