@@ -3,6 +3,7 @@ package deadletter
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cdc-relay/cdc-relay/internal/event"
@@ -62,6 +63,13 @@ type Letter struct {
 	Redrive    string `json:"redrive_id,omitempty"` // the value of cdc_redrive_id
 	ResolvedBy string `json:"resolved_by,omitempty"`
 	ResolvedAt string `json:"resolved_at,omitempty"` // RFC 3339
+}
+
+// Replay is the id of the replay whose copy of the event the letter is; "" it is
+// of the event itself.
+func (l *Letter) Replay() string {
+	_, id, _ := strings.Cut(l.ID, "@")
+	return id
 }
 
 // The headers of a letter. Times are RFC 3339 in UTC, all text is UTF-8.

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"strings"
 
 	"github.com/cdc-relay/cdc-relay/internal/audit"
 	"github.com/cdc-relay/cdc-relay/internal/deadletter"
@@ -38,7 +37,7 @@ func (a *auditor) readDeadLetters(ctx context.Context, facts *audit.Facts) error
 	sums := func(entries []*deadletter.Entry, state func(deadletter.State) bool) map[audit.Sum]bool {
 		out := map[audit.Sum]bool{}
 		for _, e := range entries {
-			if e.EventID == "" || !state(e.State) || strings.Contains(e.ID, "@") { // of a replay: another copy
+			if e.EventID == "" || !state(e.State) || e.Replay() != "" { // another copy
 				continue
 			}
 			sum, _ := audit.IDOf([]byte(e.EventID))

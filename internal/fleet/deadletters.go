@@ -2,7 +2,9 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 
+	"github.com/cdc-relay/cdc-relay/internal/config"
 	"github.com/cdc-relay/cdc-relay/internal/deadletter"
 	"github.com/cdc-relay/cdc-relay/internal/doctor"
 	"github.com/cdc-relay/cdc-relay/internal/event"
@@ -28,6 +30,26 @@ func (u *unit) wantedLetters() []topics.Want {
 func (u *unit) deadLetters() *transform.DeadLetters {
 	d := u.Config.DeadLetters
 	return &transform.DeadLetters{Topic: u.cfg.DeadLetterTopic, RelayVersion: u.Version, Limit: d.Limit(), MaxHeld: d.MaxHeld}
+}
+
+// leavesLetters refuses a former name of the pipeline whose dead letter topic it
+// would leave with letters in it: the keys they hold would be free.
+func (u *unit) leavesLetters(ctx context.Context, name, was string) error {
+	former := config.DefaultDeadLetterTopic(name, was)
+	if former == u.cfg.DeadLetterTopic {
+		return nil
+	}
+	own := u.cfg.DeadLetterTopic
+	u.cfg.DeadLetterTopic = former
+	index, exists, err := u.readLetters(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("look whether dead letters are left: %w", err)
+	}
+	if !exists || index.Len() == 0 {
+		return nil
+	}
+	return event.Refusef(fmt.Sprintf("write dead_letters: {topic: %s} (dead_letter_topic under databases), or redrive or discard them with the former configuration; then this command again", former),
+		"dead letter topic %s of %s/%s holds %d letters, and the pipeline reads %s now: the keys they hold would be free", former, name, was, index.Len(), own)
 }
 
 // transforming gives the live pipeline its transformer, and the transformer what

@@ -171,10 +171,23 @@ func (r *redriver) try(e *deadletter.Entry) error {
 		r.waits[e.ID] = true
 		return nil
 	}
+	markReplay(r.batch.Records[from:], e.Replay())
 	r.made += len(r.batch.Records) - from
 	r.queue.Gone(e)
 	r.resolved(e, deadletter.Redriven, nil)
 	return nil
+}
+
+// markReplay marks records that come of a replay's letter as what they are, a
+// second copy: a consumer and an audit look for that header.
+func markReplay(records []event.Record, id string) {
+	if id == "" {
+		return
+	}
+	for i := range records {
+		hs := slices.DeleteFunc(slices.Clone(records[i].Headers), func(h event.Header) bool { return h.Key == event.ReplayHeader })
+		records[i].Headers = append(hs, event.Header{Key: event.ReplayHeader, Value: []byte(id)})
+	}
 }
 
 // resolved adds the record that resolves a letter.

@@ -175,6 +175,9 @@ func (f *Fleet) Rename(ctx context.Context, from, pipeline string) (event.Saved,
 	case from == f.Config.Name+"/"+p.Name:
 		return event.Saved{}, p, &UsageError{from + " is what the pipeline is called now: nothing to rename"}
 	}
+	if err := f.unit(p).leavesLetters(ctx, name, was); err != nil {
+		return event.Saved{}, p, named(p.Name, err)
+	}
 	live := f.unit(p).pipeline(role{})
 	old := sink.New(sink.Options{
 		Name: name, Pipeline: was, Settings: f.settings, CheckpointTopic: f.Config.CheckpointTopic,
