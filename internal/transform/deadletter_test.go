@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/cdc-relay/cdc-relay/internal/deadletter"
@@ -261,6 +262,19 @@ func TestTooManyHeldKeysStop(t *testing.T) {
 		_, err := records(t, tr, bad.msg(nativeTable()))
 		if (err != nil) != (i == 3) || err != nil && !strings.Contains(err.Error(), "max_held") {
 			t.Errorf("%d: %v", i, err)
+		}
+	}
+}
+
+// The counters are there before the first letter: what begins at 1 has no
+// increase to alert on.
+func TestLettersAreCountedFromZero(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	lettered(t, "dead_letter_and_hold_key", func(s *setup) { s.opts.Registerer = reg })
+	for name, least := range map[string]int{"cdc_relay_dead_letters_total": len(classes) - 2, "cdc_relay_parked_events_total": 1} {
+		if n, err := testutil.GatherAndCount(reg, name); err != nil || n < least {
+			t.Errorf("%s: %d series, want at least %d (%v)", name, n, least, err)
 		}
 	}
 }

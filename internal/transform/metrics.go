@@ -158,6 +158,18 @@ func (m *metrics) claims(r *ruleMetrics, service, eventType string) {
 	r.claimedFields = m.claimed.WithLabelValues(service, typeLabel(eventType), "fields")
 }
 
+// putAside makes the metrics of a rule whose events may become dead letters: a
+// counter that comes into being with the first one has no increase to alert on.
+func (m *metrics) putAside(service, eventType string, holds bool) {
+	eventType = typeLabel(eventType)
+	for _, class := range classes[stepPayload:] {
+		m.letters.WithLabelValues(service, eventType, class)
+	}
+	if holds {
+		m.parked.WithLabelValues(service, eventType)
+	}
+}
+
 func typeLabel(eventType string) string {
 	if eventType == "" {
 		return unknownLabel

@@ -200,6 +200,9 @@ func (t *Transformer) compileParts() error {
 		t.letters = newLetters(t.opts.DeadLetters)
 	}
 	c := t.opts.Contract
+	if t.letters != nil && c.Unknown() == contract.UnknownDeadLetter {
+		t.metrics.letters.WithLabelValues(t.opts.Service, unknownLabel, classes[stepType])
+	}
 	t.defaultKey = compileKey(c.DefaultKey())
 	book := &schemaBook{opts: &t.opts, books: map[string][]*version{}}
 	var bad []error
@@ -232,6 +235,9 @@ func (t *Transformer) compileRule(src *contract.Rule, book *schemaBook) (*rule, 
 		if f.claim != nil {
 			t.metrics.claims(&r.metrics, t.opts.Service, src.Type)
 		}
+	}
+	if t.letters != nil && src.OnError != contract.Stop {
+		t.metrics.putAside(t.opts.Service, src.Type, src.OnError == contract.HoldKey)
 	}
 	r.places = t.placesOf(r)
 	return r, nil

@@ -18,9 +18,14 @@ func TestDeadLettersAreClaimed(t *testing.T) {
 	c := newClaims(t, func(contract string) string {
 		return "defaults: {on_error: dead_letter_and_hold_key}\n" + strings.Replace(contract, "    "+rule+"\n", "", 1)
 	}, with(func(conf *rig.Config) { conf.Extra += "max_event_bytes: 300KB\n" }))
-	r := c.start()
+	var r *rig.Relay
+	parked := func() bool {
+		n, err := r.Metric(c.ctx(10*time.Second), "cdc_relay_parked_events_total")
+		return err == nil && n == 1
+	}
+	r = c.start()
 	c.publish(textCorrected, textOf(310_000), textOf(100), textOf(100), textOf(90_000), textOf(100)) // essays 0, 1, 2, 0, 1
-	c.soon(time.Minute, "one event is parked", func() bool { return c.metric(r, "cdc_relay_parked_events_total") == 1 })
+	c.soon(time.Minute, "one event is parked", parked)
 	c.run("dlq", "redrive", "--all").exits(1).says("1 failed", "size: ", "1 wait behind those that stay")
 	c.stops(r)
 
@@ -29,7 +34,7 @@ func TestDeadLettersAreClaimed(t *testing.T) {
 	})
 	r = c.start()
 	c.publish(textCorrected, textOf(100), textOf(80_000), textOf(70_000)) // essays 2, 0, 1
-	c.soon(time.Minute, "one more is parked", func() bool { return c.metric(r, "cdc_relay_parked_events_total") == 1 })
+	c.soon(time.Minute, "one more is parked", parked)
 	c.soon(time.Minute, "the last one is published", func() bool { return len(c.objects()) == 1 })
 	var done fleet.Redrive
 	c.check(json.Unmarshal([]byte(c.run("dlq", "redrive", "--all", "-o", "json").exits(0).out), &done))

@@ -21,7 +21,9 @@ func TestRenameKeepsDeadLetters(t *testing.T) {
 	topic := p.name + "." + p.pipeline() + ".dead-letters"
 	p.renamed(p.name + "x")
 	p.run("checkpoint", "rename", former).exits(3).says("dead letter topic "+topic+" of "+former+" holds 2 letters", "dead_letters: {topic: "+topic+"}")
-	p.change(func(c *rig.Config) { c.Extra = strings.Replace(c.Extra, "max_share: 1", "max_share: 1, topic: "+topic, 1) })
+	p.change(func(c *rig.Config) {
+		c.Extra = strings.Replace(c.Extra, "max_share: 1", "max_share: 1, topic: "+topic, 1)
+	})
 	p.run("checkpoint", "rename", former).exits(0)
 	r = p.start()
 	p.commit("a", "b")
