@@ -48,6 +48,8 @@ func (v *validator) claimCheck() {
 	switch {
 	case err != nil || !slices.Contains(claimSchemes, u.Scheme):
 		v.fail("claim_check.bucket", bucketForms, "%q is not the URL of a bucket", v.shown("claim_check.bucket", c.Bucket))
+	case u.User != nil:
+		v.fail("claim_check.bucket", "leave them out; credentials come from the environment, as for every program of that cloud", "%q has a user in it", v.shown("claim_check.bucket", c.Bucket))
 	case u.Scheme == "file" && (u.Host != "" || !path.IsAbs(u.Path)):
 		v.fail("claim_check.bucket", "write file:///FOLDER, with three slashes", "%q names no absolute folder", c.Bucket)
 	case u.Scheme != "file" && u.Host == "":
