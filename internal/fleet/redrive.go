@@ -157,7 +157,15 @@ func (r *redriver) close() {
 	if r.batch != nil {
 		r.batch.Reset()
 	}
-	r.live, r.own, r.batch = nil, nil, nil
+	r.own, r.batch = nil, nil
+}
+
+// open makes the sink of the pipeline, once: a later attempt opens it again, and
+// its metrics can be registered only once.
+func (r *redriver) open() {
+	if r.live == nil {
+		r.live = r.pipeline(role{}).Sink.(*sink.Sink)
+	}
 }
 
 func (r *redriver) run(ctx context.Context) error {
@@ -212,7 +220,7 @@ func (r *redriver) permitted(ctx context.Context) error {
 	if r.facts, err = src.Look(ctx); err != nil {
 		return fmt.Errorf("look at postgres: %w", err)
 	}
-	r.live = r.pipeline(role{}).Sink.(*sink.Sink)
+	r.open()
 	if r.saved, err = r.live.Look(ctx); err != nil {
 		return fmt.Errorf("look at the checkpoint: %w", err)
 	}

@@ -27,3 +27,17 @@ func TestCopiesOfAReplayAreMarked(t *testing.T) {
 		t.Errorf("the headers of the batch were written: %q", own)
 	}
 }
+
+// A redrive begins again when Kafka was away for a moment.
+func TestRedriveOpensAgain(t *testing.T) {
+	t.Parallel()
+	f := example(t, "minimal")
+	r := &redriver{unit: f.unit(f.Config.Pipelines()[0])}
+	for range 3 {
+		r.open()
+		if r.live == nil {
+			t.Fatal("no sink")
+		}
+		r.close()
+	}
+}
