@@ -219,11 +219,30 @@ func (t *Transformer) EventID() (string, bool) {
 	if id, ok := r.given.text(stdEventID, ""); ok {
 		return string(id), true
 	}
+	if id, ok := t.foreignID(); ok {
+		return string(id), true
+	}
 	if id, ok := r.scalar(fieldID); ok {
 		return string(id), true
 	}
 	id, ok := t.deriveID(t.derived.uuid[:0])
 	return string(id), ok
+}
+
+// foreignID is the id in the headers of an event that has not the native set: an
+// event_id the contract adds, or an id the row gives.
+func (t *Transformer) foreignID() ([]byte, bool) {
+	if t.rule == nil || t.rule.forms[0].set == headersNative {
+		return nil, false
+	}
+	for i := range t.rule.forms[0].add {
+		if a := &t.rule.forms[0].add[i]; a.std == stdEventID {
+			if id, at := t.resolve(a.sources); at >= 0 {
+				return id, true
+			}
+		}
+	}
+	return t.row.given.text(stdDebeziumID, "")
 }
 
 // seat works out the key of a dead letter, and what it holds: the places its

@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/cdc-relay/cdc-relay/internal/contract"
 	"github.com/cdc-relay/cdc-relay/internal/deadletter"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 )
@@ -72,6 +74,37 @@ func TestALetterSaysEverything(t *testing.T) {
 	}
 	if _, err := testutil.GatherAndCount(reg.reg, "cdc_relay_dead_letters_total"); err != nil {
 		t.Error(err)
+	}
+}
+
+// An audit finds a letter by the id its record has, whatever headers the event
+// has, and whether it is bad or parked behind one that is.
+func TestLettersHaveTheIDOfTheirRecord(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*contract.Event){
+		"native":   func(*contract.Event) {},
+		"debezium": func(e *contract.Event) { e.Headers.Preset = "debezium" },
+		"added": func(e *contract.Event) {
+			e.Headers.Preset, e.Headers.Add = "debezium", map[string][]string{"event_id": {"payload.data.own"}}
+		},
+	} {
+		for _, headers := range []string{"", `{"id":"given"}`, `{"event_id":"theirs","id":"given"}`} {
+			tr := lettered(t, "dead_letter_and_hold_key", func(s *setup) { change(&s.file.Events[0]) })
+			row := fine()
+			row.payload, row.headers = `{"data":{"job":"free","own":"mine"}}`, headers
+			ids := map[string]string{}
+			for _, h := range one(t, tr, row.msg(nativeTable())).Headers {
+				ids[h.Key] = string(h.Value)
+			}
+			want := cmp.Or(ids["event_id"], ids["id"])
+			row.payload = `{"data":{"job":"held","own":"mine"},"bad":1}`
+			bad, _ := letterOf(t, tr, row.msg(nativeTable()))
+			row.payload = `{"data":{"job":"held","own":"mine"}}`
+			parked, _ := letterOf(t, tr, row.msg(nativeTable()))
+			if want == "" || bad.EventID != want || parked.EventID != want {
+				t.Errorf("%s %s: record %q, dead %q, parked %q", name, headers, want, bad.EventID, parked.EventID)
+			}
+		}
 	}
 }
 
