@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/cdc-relay/cdc-relay/internal/config"
 	"github.com/cdc-relay/cdc-relay/internal/event"
 	"github.com/cdc-relay/cdc-relay/internal/fleet"
 	"github.com/cdc-relay/cdc-relay/internal/relay"
@@ -175,11 +173,6 @@ name or the new one, and the command may be run again.`,
 			}
 			fmt.Fprintf(a.out, "the checkpoint of %s is that of %s/%s now: safe %s, last %s, %d events\n  %s has none any more: a relay that still has that name refuses to start\n  next: cdc-relay run\n",
 				args[0], f.Config.Name, p.Name, saved.Safe, last(saved), saved.Events, args[0])
-			// What the letters hold is held by whoever reads them.
-			name, pipeline, _ := strings.Cut(args[0], "/")
-			if former := config.DefaultDeadLetterTopic(name, pipeline); p.Contract.DeadLetters() && p.DeadLetterTopic != former {
-				fmt.Fprintf(a.out, "  before that: dead letters of the former name, if there are any, are in its topic; unless you wrote another, write dead_letters: {topic: %s}\n", former)
-			}
 			return nil
 		},
 	}

@@ -146,7 +146,7 @@ func (f *Fleet) PlanTopics(ctx context.Context) (topics.Plan, error) {
 // unnamed are the topics that begin as the naming rule says and are in no
 // contract: those of other relays, and those that a contract named before.
 func (f *Fleet) unnamed(ctx context.Context, client *kafka.Client, wants []topics.Want) ([]string, error) {
-	named := namesOf(wants)
+	named := append(namesOf(wants), f.reserved()...)
 	var out []string
 	asked := map[string]bool{}
 	for _, p := range f.Config.Pipelines() {
