@@ -15,9 +15,10 @@ import (
 // of the redrive, verified and in order.
 func TestDeadLettersAreClaimed(t *testing.T) {
 	const rule = "claim_check: {fields: [data.corrected_text], ttl: 720h, type: corrected_text}"
-	c := newClaims(t, func(contract string) string {
-		return "defaults: {on_error: dead_letter_and_hold_key}\n" + strings.Replace(contract, "    "+rule+"\n", "", 1)
-	}, with(func(conf *rig.Config) { conf.Extra += "max_event_bytes: 300KB\n" }))
+	c := newClaims(t, with(func(conf *rig.Config) { conf.Extra += "max_event_bytes: 300KB\n" }))
+	c.change(func(conf *rig.Config) {
+		conf.Contract = "defaults: {on_error: dead_letter_and_hold_key}\n" + strings.Replace(conf.Contract, "    "+rule+"\n", "", 1)
+	})
 	var r *rig.Relay
 	parked := func() bool {
 		n, err := r.Metric(c.ctx(10*time.Second), "cdc_relay_parked_events_total")
