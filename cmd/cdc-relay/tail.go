@@ -26,7 +26,7 @@ func (t *tailFlags) flags(cmd *cobra.Command) {
 	f.StringArrayVar(&t.Pipelines, "pipeline", nil, "show the topics of this pipeline's contract; repeatable; default: of all")
 	f.StringArrayVar(&t.Topics, "topic", nil, "show this topic instead; repeatable")
 	f.Int32Var(&t.partition, "partition", -1, "only this partition of each topic; default: all")
-	f.StringVar(&t.from, "from", "", "earliest, latest, a time (2026-05-01T12:00:00Z, or 24h for a day ago), or an offset (-10: the last ten of each partition); default: latest, with --no-follow earliest")
+	f.StringVar(&t.from, "from", "", "earliest, latest, a time (2026-05-01T12:00:00Z, or 24h for a day ago), or an offset (-10: the last ten offsets of each partition); default: latest, with --no-follow earliest")
 	f.BoolVar(&t.noFollow, "no-follow", false, "end where the topics end now, instead of waiting for more")
 	f.IntVar(&t.Limit, "limit", 0, "end after so many events; default: never")
 	f.StringArrayVar(&t.Filter.Types, "type", nil, "only events of this type, * for any characters; repeatable")

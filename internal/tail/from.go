@@ -27,7 +27,7 @@ func ParseFrom(s string, moment func(string) (time.Time, error)) (From, error) {
 	}
 	t, err := moment(s)
 	if err != nil || t.IsZero() {
-		return From{}, fmt.Errorf("%q: write earliest, latest, an offset (-10: the last ten of each partition), a time such as 2026-05-01T12:00:00Z, or 24h for a day ago", s)
+		return From{}, fmt.Errorf("%q: write earliest, latest, an offset (-10: the last ten offsets of each partition), a time such as 2026-05-01T12:00:00Z, or 24h for a day ago", s)
 	}
 	return From{Time: t}, nil
 }
