@@ -233,7 +233,7 @@ func TestWindow(t *testing.T) { // not parallel: it counts allocations
 	if n := over(true, true, true, true); n != 3 {
 		t.Errorf("over at %d, want 3: all are dead, but at least 3 have to be", n)
 	}
-	w.Reset()
+	w.Resume(Share{})
 	for i := range 1000 {
 		if w.Saw(i%20 == 0) && i > 100 {
 			t.Fatalf("one of 20 is not more than 5 %%, at %d: %s", i, w)
@@ -264,6 +264,49 @@ func TestWindow(t *testing.T) { // not parallel: it counts allocations
 }
 
 // What a start recalls is what the index of all there is says.
+// A pipeline that stops for too many letters and is started again stops at the
+// next one: it does not begin to count anew.
+func TestWindowGoesOn(t *testing.T) {
+	t.Parallel()
+	limit := Limit{Share: 0.05, Window: 100, AtLeast: 3}
+	w := NewWindow(limit)
+	w.Saw(false)
+	w.Saw(true)
+	w.Saw(true)
+	rec := &Recall{Database: "d"}
+	add := func(id string, s Share, first, offset int64, tombstone bool) {
+		t.Helper()
+		l := Letter{ID: id, State: Dead, First: first, Database: "d", Share: s}
+		if err := rec.Add([]byte(id), tombstone, l.Headers(), offset); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("a", Share{1, 2}, -1, 0, false)
+	add("b", w.Share(), -1, 1, false)
+	add("a", Share{1, 2}, 0, 2, false) // written again by a redrive that failed
+	if rec.Share() != (Share{2, 3}) {
+		t.Fatalf("the last share is %v", rec.Share())
+	}
+	again := NewWindow(limit)
+	again.Resume(rec.Share())
+	if again.Share() != (Share{2, 3}) || !again.Saw(true) {
+		t.Errorf("it counts anew: %s", again)
+	}
+	for range 100 {
+		again.Saw(false)
+	}
+	if again.Share() != (Share{0, 100}) {
+		t.Errorf("good events do not push letters out: %s", again)
+	}
+	small := NewWindow(Limit{Share: 1, Window: 2, AtLeast: 1})
+	if small.Resume(Share{5, 9}); small.Share() != (Share{2, 2}) {
+		t.Errorf("a smaller window: %s", small)
+	}
+	if add("b", Share{}, -1, 3, true); rec.Share() != (Share{}) {
+		t.Errorf("what was redriven still counts: %v", rec.Share())
+	}
+}
+
 func TestRecallIsTheIndex(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(200) {

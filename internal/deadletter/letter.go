@@ -52,6 +52,8 @@ type Letter struct {
 	Database string `json:"database,omitempty"`
 	Relay    string `json:"relay_version,omitempty"` // that wrote it
 
+	Share Share `json:"-"` // of dead letters among the last events, this one included
+
 	Behind string `json:"behind,omitempty"` // the letter a parked one waits for
 	Holds  []Hold `json:"holds,omitempty"`  // what it holds; nil: nothing
 
@@ -93,6 +95,7 @@ const (
 	headerCommitTime = "cdc_dlq_commit_time"
 	headerDatabase   = "cdc_dlq_database"
 	headerRelay      = "cdc_dlq_relay_version"
+	headerShare      = "cdc_dlq_share"
 	headerBehind     = "cdc_dlq_behind"
 	headerHolds      = "cdc_dlq_holds"
 	headerFirst      = "cdc_dlq_first_offset"
@@ -130,6 +133,7 @@ func (l *Letter) Headers() []event.Header {
 	add(headerCommitTime, time.UnixMicro(l.Commit).UTC().Format(timeForm))
 	add(headerDatabase, l.Database)
 	add(headerRelay, l.Relay)
+	add(headerShare, l.Share.String())
 	add(headerBehind, l.Behind)
 	add(headerHolds, formatHolds(l.Holds))
 	if l.First >= 0 {
@@ -236,6 +240,8 @@ func (l *Letter) number(name, v string) (err error) {
 		l.Commit = t.UnixMicro()
 	case headerHolds:
 		l.Holds, err = parseHolds(v)
+	case headerShare:
+		l.Share, err = parseShare(v)
 	case headerFirst:
 		l.First, err = strconv.ParseInt(v, 10, 64)
 	}

@@ -17,6 +17,10 @@ type Recall struct {
 
 	open    map[string]*place
 	sharing map[string][]Hold // the same text is the same holds
+
+	lastID    string // of the last letter that says its share, unless it was resolved since
+	lastOrder int64
+	last      Share
 }
 
 type place struct {
@@ -30,6 +34,9 @@ func (r *Recall) Add(key []byte, tombstone bool, headers []event.Header, offset 
 		r.open, r.sharing = map[string]*place{}, map[string][]Hold{}
 	}
 	id := strings.Clone(string(key))
+	if id == r.lastID {
+		r.lastID, r.lastOrder, r.last = "", 0, Share{}
+	}
 	if tombstone {
 		delete(r.open, id)
 		return nil
@@ -41,7 +48,7 @@ func (r *Recall) Add(key []byte, tombstone bool, headers []event.Header, offset 
 		switch h.Key {
 		case headerState, headerDatabase:
 			err = l.take(h.Key, string(h.Value))
-		case headerFirst:
+		case headerFirst, headerShare:
 			err = l.number(h.Key, string(h.Value))
 		case headerHolds:
 			holds = h.Value
@@ -55,6 +62,13 @@ func (r *Recall) Add(key []byte, tombstone bool, headers []event.Header, offset 
 			"the dead letter topic holds letters of database %q, and the pipeline reads %q", l.Database, r.Database)
 	}
 	delete(r.open, id)
+	order := offset
+	if l.First >= 0 {
+		order = l.First
+	}
+	if l.State.Open() && l.Share != (Share{}) && order >= r.lastOrder {
+		r.lastID, r.lastOrder, r.last = id, order, l.Share
+	}
 	if !l.State.Open() || len(holds) == 0 {
 		return nil
 	}
@@ -65,13 +79,12 @@ func (r *Recall) Add(key []byte, tombstone bool, headers []event.Header, offset 
 		}
 		r.sharing[string(holds)] = l.Holds
 	}
-	p := &place{holds: l.Holds, order: offset}
-	if l.First >= 0 {
-		p.order = l.First
-	}
-	r.open[id] = p
+	r.open[id] = &place{holds: l.Holds, order: order}
 	return nil
 }
+
+// Share is that of the last letter that is not resolved.
+func (r *Recall) Share() Share { return r.last }
 
 // Letters is how many letters hold something.
 func (r *Recall) Letters() int { return len(r.open) }

@@ -30,10 +30,36 @@ func NewWindow(l Limit) *Window {
 	return &Window{limit: l, bits: make([]uint64, (l.Window+63)/64)}
 }
 
-// Reset forgets everything: what was seen is read again.
-func (w *Window) Reset() {
+// Share is what a window had counted when a letter was written: dead letters
+// among the events seen. Written with the letter, it outlives the process: a
+// pipeline that is started again and again does not begin to count anew each time.
+type Share struct{ Dead, Seen int }
+
+// Resume goes on from a share; what was seen after it was not counted, or is read
+// again. The letters are taken for the last ones of the events.
+func (w *Window) Resume(s Share) {
 	clear(w.bits)
-	w.at, w.seen, w.dead = 0, 0, 0
+	w.seen = min(max(s.Seen, 0), w.limit.Window)
+	w.dead = min(max(s.Dead, 0), w.seen)
+	w.at = w.seen % w.limit.Window
+	for i := w.seen - w.dead; i < w.seen; i++ {
+		w.bits[i>>6] |= 1 << (i & 63)
+	}
+}
+
+// Share is what w has counted.
+func (w *Window) Share() Share { return Share{w.dead, w.seen} }
+
+func (s Share) String() string {
+	if s == (Share{}) {
+		return ""
+	}
+	return fmt.Sprintf("%d/%d", s.Dead, s.Seen)
+}
+
+func parseShare(text string) (s Share, err error) {
+	_, err = fmt.Sscanf(text, "%d/%d", &s.Dead, &s.Seen)
+	return s, err
 }
 
 // Saw takes the next event and reports whether there are too many dead letters

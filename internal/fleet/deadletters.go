@@ -72,7 +72,7 @@ func (u *unit) transforming(ctx context.Context, live *relay.Pipeline, system st
 			return err
 		}
 		held := recall.Held()
-		t.Hold(held)
+		t.Hold(held, recall.Share())
 		if held.Len() > 0 {
 			u.log.Warn("dead letters hold keys: events with these keys are parked behind them", "keys", held.Len(), "letters", recall.Letters(),
 				"topic", u.cfg.DeadLetterTopic, "next", "cdc-relay dlq list --pipeline "+u.cfg.Name)

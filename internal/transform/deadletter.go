@@ -50,13 +50,14 @@ var classes = [...]string{"row", "unknown_type", "payload", "headers", "topic", 
 
 // Hold says what is held from now on, as read from the dead letter topic with
 // the authority of the fence. What this Transformer held before is forgotten: the
-// batch that would have said so may have been discarded.
-func (t *Transformer) Hold(h *deadletter.Held) {
+// batch that would have said so may have been discarded. share is what was counted
+// up to the last letter.
+func (t *Transformer) Hold(h *deadletter.Held, share deadletter.Share) {
 	if t.letters == nil {
 		return
 	}
 	t.letters.held = h
-	t.letters.window.Reset()
+	t.letters.window.Resume(share)
 	t.metrics.held.Set(float64(h.Len()))
 }
 
@@ -129,6 +130,7 @@ func (t *Transformer) bury(b *event.Batch, err error) error {
 	if d.window.Saw(true) {
 		return t.tooMany(err)
 	}
+	l.Share = d.window.Share()
 	if err := t.post(b, &l); err != nil {
 		return err
 	}

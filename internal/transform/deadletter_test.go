@@ -61,6 +61,7 @@ func TestALetterSaysEverything(t *testing.T) {
 		Reason: "the payload breaks its schema ResultV1 (topic results.v1): data.score: 1.2 > maximum 1", Next: l.Next,
 		EventType: "result.published", EventID: rowID, RowID: rowID, Key: "job-7", Table: "cdc_relay.outbox",
 		Pos: event.Position{Commit: 0x16B3748, Ord: 3}, XID: 742, Commit: commitTime, Database: "essays", Relay: "v9", First: -1,
+		Share: deadletter.Share{Dead: 1, Seen: 1},
 	}
 	if fmt.Sprint(l) != fmt.Sprint(want) || !strings.HasPrefix(l.ID, "0/16B3748/3-") || !strings.Contains(l.Next, "ResultV1.avsc") {
 		t.Errorf("\n got %+v\nwant %+v", l, want)
@@ -195,13 +196,13 @@ func TestHoldParksWhatComesLater(t *testing.T) {
 		t.Errorf("parked %v, held keys %v", n, testutil.ToFloat64(tr.metrics.held))
 	}
 	// The recovery path forgets what was held only in memory.
-	tr.Hold(deadletter.NewHeld())
+	tr.Hold(deadletter.NewHeld(), deadletter.Share{})
 	if r := one(t, tr, fine().msg(nativeTable())); *r.Topic != "results.v1" {
 		t.Errorf("held although nothing is: %s", *r.Topic)
 	}
 	held := deadletter.NewHeld()
 	held.Add("0/1/1-00000000", []deadletter.Hold{{Topic: "results.v1", Key: "job-7"}})
-	tr.Hold(held)
+	tr.Hold(held, deadletter.Share{})
 	if l, _ := letterOf(t, tr, fine().msg(nativeTable())); l.Behind != "0/1/1-00000000" {
 		t.Errorf("not held after a start: %+v", l)
 	}
@@ -213,7 +214,7 @@ func TestFormsAreParkedTogether(t *testing.T) {
 	tr := lettered(t, "dead_letter_and_hold_key", nil)
 	held := deadletter.NewHeld()
 	held.Add("x", []deadletter.Hold{{Topic: "old.v1", Key: "agg-1"}})
-	tr.Hold(held)
+	tr.Hold(held, deadletter.Share{})
 	row := fine()
 	row.typ, row.headers = "two", `{"k":"own"}`
 	l, _ := letterOf(t, tr, row.msg(nativeTable()))
@@ -283,6 +284,11 @@ func TestTooManyLettersStop(t *testing.T) {
 	if event.VerdictOf(err) != event.Stop || len(rs) != 0 || !strings.Contains(err.Error(), "20 of the last 20 events cannot be published") ||
 		!strings.Contains(err.Error(), "max_share: 1") || !errors.Is(err, errFake) {
 		t.Errorf("%v", err)
+	}
+	// Started again, it stops again.
+	tr.Hold(deadletter.NewHeld(), deadletter.Share{Dead: 19, Seen: 19})
+	if rs, err = records(t, tr, bad.msg(nativeTable())); event.VerdictOf(err) != event.Stop || len(rs) != 0 {
+		t.Errorf("after a restart: %d records, %v", len(rs), err)
 	}
 }
 
@@ -388,6 +394,6 @@ func TestDeadLettersCostNothingWhileThereAreNone(t *testing.T) { // not parallel
 		if n := testing.AllocsPerRun(50, fill); n != 0 {
 			t.Errorf("%s: %v allocations per 100 rows", what, n)
 		}
-		tr.Hold(held)
+		tr.Hold(held, deadletter.Share{})
 	}
 }

@@ -303,6 +303,11 @@ func TestTooManyDeadLetters(t *testing.T) {
 	if list := p.letters(); list.Dead != 4 {
 		t.Errorf("%d letters were written before the limit", list.Dead)
 	}
+	// Whoever starts it again gets the same answer, and no more letters.
+	p.gone(p.launch("run"), 1, time.Minute, "events cannot be published")
+	if list := p.letters(); list.Dead != 4 {
+		t.Errorf("%d letters after another start", list.Dead)
+	}
 	p.has(map[string]int{"a": 8}) // of whole transactions
 	p.mend()
 	r = p.start()
