@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -189,9 +191,10 @@ func (c *consumers) stable(n int) {
 }
 
 // A service as the page shows it, in Go and in Python: an instance is killed
-// between the commit of its database and that of its offset, a second and a third take
-// over, share, and lose one another; then everything is replayed. Each event
-// takes effect once.
+// between the commit of its database and that of its offset; a second and a third
+// take over, share, and lose one another; the third freezes in the middle of a
+// transaction and comes back when a fourth has its partitions; then everything is
+// replayed. Each event takes effect once.
 func TestServicesOfThePage(t *testing.T) {
 	for name, service := range map[string]func(*lab) service{"go": goService, "python": pythonService} {
 		t.Run(name, func(t *testing.T) {
@@ -215,7 +218,8 @@ func TestServicesOfThePage(t *testing.T) {
 				t.Errorf("%d duplicates; the killed instance had done the work of %d events and committed no offset", n, killed)
 			}
 			third := c.shared(second)
-			c.replayed(relay, third, from)
+			fourth := c.zombie(third)
+			c.replayed(relay, fourth, from)
 		})
 	}
 }
@@ -271,6 +275,41 @@ func (c *consumers) shared(second *instance) *instance {
 	c.counted()
 	c.stable(1)
 	return third
+}
+
+// zombie freezes an instance that has claimed an event and not committed, until
+// another one has its partitions and waits for that claim. It returns the other.
+func (c *consumers) zombie(frozen *instance) *instance {
+	c.Helper()
+	work, err := c.own.Begin(c.ctx(5 * time.Minute))
+	c.check(err)
+	defer work.Rollback(context.WithoutCancel(c.Context())) // no effect the second time
+	c.must(work.Exec(c.Context(), `lock table essay_changes in exclusive mode`))
+	c.writes("zombie", 60)
+	held := 0
+	c.soon(time.Minute, "an event claimed, its work held up", func() bool {
+		held = c.of(`select coalesce(max(pid), 0) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)
+		return held != 0
+	})
+	c.check(frozen.Signal(syscall.SIGSTOP))
+	c.check(work.Rollback(c.Context()))
+	other := c.instance(c.kafka.Bootstrap())
+	c.soon(2*time.Minute, "the other to wait for the frozen one's claim", func() bool {
+		return c.of(fmt.Sprintf(`select count(*) from pg_stat_activity where datname = current_database() and %d = any (pg_blocking_pids(pid))`, held)) > 0
+	})
+	c.check(frozen.Signal(syscall.SIGCONT))
+	c.counted()
+	if other.duplicates() == 0 {
+		c.Error("the other dropped nothing, but an event was claimed when its turn came")
+	}
+	select {
+	case <-frozen.Done():
+		c.Errorf("the frozen instance ended (%v) instead of going on without its partitions:\n%s", frozen.Wait(), frozen.Log())
+	default:
+	}
+	frozen.Kill()
+	c.stable(1)
+	return other
 }
 
 // replayed publishes everything behind from again: as many duplicates, no

@@ -324,10 +324,10 @@ class OnPostgres(unittest.IsolatedAsyncioTestCase):
             await connection.exec_driver_sql(INBOX_SQL)  # prepared
         name = f"d{uuid.uuid4().hex}"
         await self.pool.execute(f"create database {name}")
-        url = re.sub(r"/[^/?]*(\?|$)", rf"/{name}\1", database(), count=1) if database().count("/") == 3 else database()
-        async with asyncpg.create_pool(url, database=name, min_size=1, max_size=4) as fresh:
+        async with asyncpg.create_pool(database(), database=name, min_size=1, max_size=4) as fresh:
             await asyncio.gather(*(migrate(fresh) for _ in range(4)))
             self.assertEqual(await fresh.fetchval("select cdc_relay.inbox_version()"), 1)
+        await self.pool.execute(f"drop database {name}")
 
     async def test_prune(self) -> None:
         for name, db in self.databases().items():
