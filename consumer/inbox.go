@@ -209,15 +209,24 @@ func (i *Inbox) count(duplicates int) {
 // failed words an error of the database with what to do about it.
 func failed(what string, err error) error {
 	next := ""
+	if Retryable(err) {
+		return fmt.Errorf("consumer: %s: %w; next: roll back and run the transaction again", what, err)
+	}
 	switch stateOf(err) {
 	case "42883", "42P01", "3F000": // no function, no table, no schema
 		next = "; next: consumer.Migrate, or cdc-relay migrate --inbox URL"
 	case "42501": // may not
 		next = "; next: grant cdc_relay_consumer to the role of this service"
-	case "40001", "40P01": // serialization, deadlock
-		next = "; next: roll back and run the transaction again"
 	}
 	return fmt.Errorf("consumer: %s: %w%s", what, err, next)
+}
+
+// Retryable reports whether the database ended the transaction for the sake of
+// another one (SQLSTATE 40001, 40P01): roll back, and run it again. Two instances
+// meet so when both have a batch of the same partitions in hand.
+func Retryable(err error) bool {
+	state := stateOf(err)
+	return state == "40001" || state == "40P01"
 }
 
 // stateOf is the SQLSTATE of an error. Drivers differ; those we know tell it by

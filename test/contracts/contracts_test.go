@@ -50,11 +50,12 @@ func TestSmall(t *testing.T) {
 
 func TestSchemasAreRepeatable(t *testing.T) {
 	t.Parallel()
-	a, err := randomSchemas(20, 7)
+	every := func(string) bool { return true }
+	a, err := randomSchemas(20, 7, every)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := randomSchemas(20, 7)
+	b, err := randomSchemas(20, 7, every)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,13 +36,23 @@ type fuzzed struct {
 	gen  *avrogen.Gen
 	raw  any
 	make *rapid.Generator[[]byte]
+	enc  *avrojson.Encoder
 }
 
 func (f *fuzzed) eventType() string { return "fuzz." + strings.ToLower(f.name) }
 
 // Fuzz writes random documents under random schemas and accounts for each in r.
 func Fuzz(ctx context.Context, p *Parts, schemas, documents, seed int, r *Report) (err error) {
-	all, err := randomSchemas(schemas, seed)
+	client, err := sr.NewClient(sr.URLs(p.Stack.Registry().URL()))
+	if err != nil {
+		return err
+	}
+	scratch := "fuzz-" + uuid.NewString()
+	all, err := randomSchemas(schemas, seed, func(text string) bool {
+		// A registry may fail on a schema nobody would write (Apicurio answers 500).
+		_, err := client.CreateSchema(ctx, scratch+"-"+uuid.NewString(), sr.Schema{Schema: text})
+		return err == nil
+	})
 	if err != nil {
 		return err
 	}
@@ -75,8 +85,9 @@ func Fuzz(ctx context.Context, p *Parts, schemas, documents, seed int, r *Report
 // noShare: here it is the point that most events are dead letters.
 const noShare = "dead_letters: {max_share: 1}\n"
 
-// randomSchemas makes n schemas that the relay takes, each a record.
-func randomSchemas(n, seed int) ([]*fuzzed, error) {
+// randomSchemas makes n schemas, each a record, that the relay takes and the
+// registry.
+func randomSchemas(n, seed int, registry func(text string) bool) ([]*fuzzed, error) {
 	var all []*fuzzed
 	for try := seed; len(all) < n; try++ {
 		if try > seed+100*n {
@@ -97,9 +108,11 @@ func randomSchemas(n, seed int) ([]*fuzzed, error) {
 		}
 		// Types of different schemas have different names.
 		f.text = strings.ReplaceAll(string(text), `"t.N`, `"t`+f.name+`.N`)
-		if _, err := avrojson.Compile(f.text); err != nil {
+		program, err := avrojson.Compile(f.text)
+		if err != nil || !registry(f.text) {
 			continue
 		}
+		f.enc = program.NewEncoder()
 		f.make = rapid.Custom(func(t *rapid.T) []byte {
 			g := f.gen.On(t)
 			doc := g.Doc(f.raw)
@@ -135,18 +148,34 @@ func fuzzContract(all []*fuzzed) string {
 	return b.String()
 }
 
+// document is one that a service could have written: an object that Postgres takes
+// for JSON. Most random ones break their schema somewhere; every second time one
+// that fits is looked for, so that there is enough of both sorts.
+func (f *fuzzed) document(seed int) []byte {
+	const tries = 20
+	fits := seed%2 == 0
+	for n := 0; ; n++ {
+		doc := f.make.Example(seed*tries*50 + n)
+		if !json.Valid(doc) || !utf8.Valid(doc) || !bytes.HasPrefix(bytes.TrimLeft(doc, " \t\r\n"), []byte("{")) {
+			continue
+		}
+		if !fits || n >= tries {
+			return doc
+		}
+		if _, err := f.enc.Append(nil, doc); err == nil {
+			return doc
+		}
+	}
+}
+
 // documents writes n documents, in transactions of up to 500, and returns the
-// ids of their events. What Postgres does not take for JSON, or the table not
-// for an event, a service cannot have written either.
+// ids of their events.
 func (l *lab) documents(ctx context.Context, all []*fuzzed, n, seed int) (map[string]bool, error) {
 	ids := make(map[string]bool, n)
 	var rows [][]any
 	for i := 0; len(ids) < n; i++ {
 		f := all[i%len(all)]
-		doc := f.make.Example(seed + i)
-		if !json.Valid(doc) || !utf8.Valid(doc) || !bytes.HasPrefix(bytes.TrimLeft(doc, " \t\r\n"), []byte("{")) {
-			continue
-		}
+		doc := f.document(seed + i/len(all))
 		id := uuid.NewString()
 		ids[id] = true
 		rows = append(rows, []any{id, "fuzz", fmt.Sprintf("k%d", i%97), f.eventType(), json.RawMessage(doc)})

@@ -63,7 +63,9 @@ func TestHugeTransaction(t *testing.T) {
 	if end.Events != hugeRows+1 || end.Last.Commit <= half.Last.Commit || end.Safe <= half.Last.Commit {
 		t.Errorf("at the end the checkpoint is %+v (last %+v)", end, end.Last)
 	}
-	if log := n.offsets(n.ctx(time.Minute), n.topic, false)[0]; log-1 != c.end {
+	// Behind the last record is the end of its transaction, and that of the one
+	// before if it was written late: a commit returns before its markers are there.
+	if log := n.offsets(n.ctx(time.Minute), n.topic, false)[0]; log-1 != c.end && log-2 != c.end {
 		t.Errorf("the log goes on to %d after the last record at %d", log, c.end-1)
 	}
 	t.Logf("killed at row %d; at most %d MB and, after the restart, %d MB resident", half.Last.Ord, first>>20, second>>20)
