@@ -292,6 +292,7 @@ func (c *consumers) zombie(frozen *instance) *instance {
 		return held != 0
 	})
 	c.check(frozen.Signal(syscall.SIGSTOP))
+	dropped := frozen.duplicates()
 	c.check(work.Rollback(c.Context()))
 	other := c.instance(c.kafka.Bootstrap())
 	c.soon(2*time.Minute, "the other to wait for the frozen one's claim", func() bool {
@@ -299,9 +300,9 @@ func (c *consumers) zombie(frozen *instance) *instance {
 	})
 	c.check(frozen.Signal(syscall.SIGCONT))
 	c.counted()
-	if other.duplicates() == 0 {
-		c.Error("the other dropped nothing, but an event was claimed when its turn came")
-	}
+	// Whose transaction came second dropped it: the other's, or that of the frozen
+	// one, if a deadlock between their batches was solved at its expense.
+	c.soon(time.Minute, "one of the two to drop what the other did", func() bool { return other.duplicates()+frozen.duplicates() > dropped })
 	select {
 	case <-frozen.Done():
 		c.Errorf("the frozen instance ended (%v) instead of going on without its partitions:\n%s", frozen.Wait(), frozen.Log())
