@@ -132,7 +132,10 @@ func (s *school) shadow(o *oldService) {
 	s.followed(o, "shadow-start")
 	s.more(o, 20)
 	s.stopped(s.relay, 0)
-	s.until("the worker has published what the shadow has", func() bool { return s.count(o, "select count(*) from event_outbox where published_at is null") < 10 })
+	// Its writers go on, so there are always rows that it has not published yet.
+	stopped := s.count(o, "select (extract(epoch from clock_timestamp()) * 1000)::bigint")
+	behind := fmt.Sprintf("select count(*) from event_outbox where published_at is null and created_at < to_timestamp(%d / 1000.0)", stopped)
+	s.until("the worker has published what the shadow has", func() bool { return s.count(o, behind) == 0 })
 	worker := map[string]*kgo.Record{}
 	for _, r := range s.tape(o.topics[0]).records {
 		worker[ref(r.Value)] = r
