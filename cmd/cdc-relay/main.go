@@ -29,7 +29,7 @@ const (
 	exitUsage   = 2 // or configuration
 	exitRefused = 3
 	exitFenced  = 4
-	exitChanges = 5 // a plan found changes
+	exitChanges = 5 // a plan or a comparison found changes
 )
 
 func main() {
