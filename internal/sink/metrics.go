@@ -14,6 +14,7 @@ import (
 type metrics struct {
 	commits  prometheus.Counter
 	aborts   prometheus.Counter
+	inDoubt  prometheus.Counter
 	seconds  prometheus.Histogram
 	events   prometheus.Counter
 	bytes    prometheus.Counter
@@ -37,6 +38,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return &metrics{
 		commits:  counter("cdc_relay_kafka_commits_total", "Kafka transactions with a batch that were committed."),
 		aborts:   counter("cdc_relay_kafka_aborts_total", "Kafka transactions that were given up and aborted."),
+		inDoubt:  counter("cdc_relay_commits_in_doubt_total", "Commits that succeeded but may have been asked for twice, so that the pipeline was started again from its checkpoint."),
 		seconds:  histogram("cdc_relay_kafka_commit_seconds", "From the begin of a Kafka transaction to the acknowledgment of its commit.", latencies),
 		events:   counter("cdc_relay_events_total", "Records committed to Kafka, without checkpoints."),
 		bytes:    counter("cdc_relay_event_bytes_total", "Bytes of keys, values and header values committed to Kafka."),
