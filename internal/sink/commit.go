@@ -57,6 +57,7 @@ func (s *Sink) transaction(ctx context.Context, records []event.Record, value []
 	}
 	crash.Point(crash.TxnCommitted)
 
+	s.metrics.endTxn.Observe(within.Seconds())
 	s.rejected = false
 	if within >= kafka.AskedOnce {
 		s.doubted(p, within)
