@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,7 +15,7 @@ import (
 // another with its key. The relay is never stopped by hand.
 func TestRedriveKilledAtEveryArrow(t *testing.T) {
 	p := newPoisoned(t, "dead_letter_and_hold_key", with(func(c *rig.Config) { c.Extra += "batch: {events: 50}\n" }))
-	points, err := rig.Build(p.ctx(5*time.Minute), filepath.Join(rig.Root(), "build", "e2e", "crash"), "-tags", "crashpoints")
+	points, err := rig.Held(p.ctx(5 * time.Minute))
 	p.check(err)
 	r := p.start()
 	var sound atomic.Bool // from when on what is to be redriven is there
@@ -88,7 +87,7 @@ func TestRedriveKilledAtEveryArrow(t *testing.T) {
 // is published once.
 func TestTwoRedrives(t *testing.T) {
 	p := newPoisoned(t, "dead_letter_and_hold_key", with(func(c *rig.Config) { c.Extra += "batch: {events: 20}\n" }))
-	points, err := rig.Build(p.ctx(5*time.Minute), filepath.Join(rig.Root(), "build", "e2e", "crash"), "-tags", "crashpoints")
+	points, err := rig.Held(p.ctx(5 * time.Minute))
 	p.check(err)
 	r := p.start()
 	for range 60 {

@@ -47,7 +47,7 @@ func (l *lab) hold(point crash.Name, n int) (env string, at <-chan struct{}) {
 // is there once, in order.
 func TestRepairKilledAtEveryArrow(t *testing.T) {
 	n := newLane(t, with(often), with(func(c *rig.Config) { c.Extra += "batch: {events: 5}\n" }))
-	points, err := rig.Build(n.ctx(5*time.Minute), filepath.Join(rig.Root(), "build", "e2e", "crash"), "-tags", "crashpoints")
+	points, err := rig.Held(n.ctx(5 * time.Minute))
 	n.check(err)
 	r := n.start()
 	n.publish(3)

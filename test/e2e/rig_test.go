@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,20 +25,16 @@ import (
 var binary string
 
 // parallel is how many tests run at the same time, unless -parallel says so:
-// most of their time they wait for other processes.
-const parallel = "8"
+// most of their time they wait for other processes, which want a processor too.
+var parallel = strconv.Itoa(2 * runtime.GOMAXPROCS(0))
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		f.Value.Set(parallel) // a constant that is a number
+		f.Value.Set(parallel) // a number
 	}
-	dir := filepath.Join(rig.Root(), "build", "e2e")
-	err := os.MkdirAll(dir, 0o755)
-	if err == nil {
-		binary, err = rig.Build(context.Background(), dir)
-	}
-	if err != nil {
+	var err error
+	if binary, err = rig.Tested(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
