@@ -15,8 +15,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/cdc-relay/cdc-relay/internal/crash"
 	"github.com/cdc-relay/cdc-relay/internal/fleet"
@@ -223,23 +221,6 @@ func (p *poisoned) writing(keys int, poison func(n int) bool) (stop func() int) 
 	}
 	p.Cleanup(func() { once.Do(func() { close(quit) }) })
 	return stop
-}
-
-// alterTopic sets one configuration of a topic.
-func (l *lab) alterTopic(topic, name, value string) {
-	l.Helper()
-	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
-	res := kmsg.NewIncrementalAlterConfigsRequestResource()
-	res.ResourceType, res.ResourceName = kmsg.ConfigResourceTypeTopic, topic
-	c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
-	c.Name, c.Op, c.Value = name, kmsg.IncrementalAlterConfigOpSet, &value
-	res.Configs = append(res.Configs, c)
-	req.Resources = append(req.Resources, res)
-	resp, err := req.RequestWith(l.ctx(time.Minute), l.kgo())
-	l.check(err)
-	for _, r := range resp.Resources {
-		l.check(kerr.ErrorForCode(r.ErrorCode))
-	}
 }
 
 // holdUntil is hold, for a process that is let go on.

@@ -326,10 +326,10 @@ func TestDeadLetterTopicIsChecked(t *testing.T) {
 	p := newPoisoned(t, "dead_letter")
 	p.stopped(p.start(), 0)
 	topic := p.name + "." + p.pipeline() + ".dead-letters"
-	p.alterTopic(topic, "cleanup.policy", "compact,delete")
+	p.alter(topic, "cleanup.policy", "compact,delete")
 	p.gone(p.launch("run"), 3, time.Minute, topic, "exactly compact", "--add-config cleanup.policy=compact")
 	p.run("doctor").exits(3).says(topic, "compact")
-	p.alterTopic(topic, "cleanup.policy", "compact")
+	p.alter(topic, "cleanup.policy", "compact")
 	p.check(p.kafka.DeleteTopic(p.ctx(time.Minute), topic))
 	p.rewrite(func(c *rig.Config) { c.Environment = "production" })
 	p.gone(p.launch("run"), 3, time.Minute, topic, "cdc-relay topics apply")

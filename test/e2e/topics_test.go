@@ -71,7 +71,7 @@ func (l *lab) alter(topic string, pairs ...string) {
 		l.check(kerr.ErrorForCode(r.ErrorCode))
 	}
 	l.until("the settings of "+topic+" are "+strings.Join(pairs, " "), func() bool {
-		got := l.cluster(topic)[topic].Config
+		got := l.settings(topic)
 		for i := 0; i < len(pairs); i += 2 {
 			if got[pairs[i]] != pairs[i+1] {
 				return false
@@ -79,6 +79,27 @@ func (l *lab) alter(topic string, pairs ...string) {
 		}
 		return true
 	})
+}
+
+// settings are a topic's, as the broker knows them now.
+func (l *lab) settings(topic string) map[string]string {
+	l.Helper()
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	res := kmsg.NewDescribeConfigsRequestResource()
+	res.ResourceType, res.ResourceName = kmsg.ConfigResourceTypeTopic, topic
+	req.Resources = append(req.Resources, res)
+	resp, err := req.RequestWith(l.ctx(time.Minute), l.kgo())
+	l.check(err)
+	all := map[string]string{}
+	for _, r := range resp.Resources {
+		l.check(kerr.ErrorForCode(r.ErrorCode))
+		for _, c := range r.Configs {
+			if c.Value != nil {
+				all[c.Name] = *c.Value
+			}
+		}
+	}
+	return all
 }
 
 // contract changes the contract; the next command has it.
