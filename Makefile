@@ -75,13 +75,13 @@ $(GOLANGCI):
 	mv $(dir $@)golangci-lint $@
 
 audit-10m: ## `audit` on 10 million events with planted losses and duplicates, within 300 MB (10 GB of disk, minutes)
-	CDC_RELAY_AUDIT_EVENTS=10000000 go test ./test/e2e -run TestAuditLarge -count=1 -v -timeout 90m
+	CDC_RELAY_AUDIT_EVENTS=10000000 go test ./test/e2e/letters -run TestAuditLarge -count=1 -v -timeout 90m
 
 bench: ## drain, latency and memory against pg_recvlogical; writes build/bench.json
 	go run ./bench
 
 takeover: ## how long a standby takes to take over, N=5 times each; writes build/takeover.json
-	go test ./test/e2e -run '^TestTakeover$$' -count 1 -parallel 1 -timeout 30m -v -takeovers $(or $(N),5)
+	go test ./test/e2e/faults -run '^TestTakeover$$' -count 1 -parallel 1 -timeout 30m -v -takeovers $(or $(N),5)
 model: ## the protocol in every reachable state of small worlds, and what leaving a clause out breaks; writes build/model.json
 	go run ./docs/model -o build/model.json
 
