@@ -17,18 +17,14 @@ import (
 // alone works at once). So a process is frozen when the system says that each of
 // its threads has stopped, and killed when it was reaped.
 
-// freezeBound is for a thread that cannot be stopped in the middle of what it
-// asked of the kernel.
-const freezeBound = time.Minute
-
 // Freeze stops a process with SIGSTOP and waits until none of its threads runs.
 // One that has ended is as still.
 func Freeze(pid int) error {
 	if err := send(pid, syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("freeze process %d: %w", pid, err)
 	}
-	if !poll(freezeBound, time.Millisecond, func() bool { return still(pid) }) {
-		return fmt.Errorf("process %d goes on %s after SIGSTOP", pid, freezeBound)
+	if !poll(patience, time.Millisecond, func() bool { return still(pid) }) {
+		return fmt.Errorf("process %d goes on %s after SIGSTOP", pid, patience)
 	}
 	return nil
 }

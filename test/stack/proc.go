@@ -135,7 +135,7 @@ func (p *proc) signal(sig syscall.Signal) error {
 // killTree ends the process and all its descendants with SIGKILL and waits
 // until none of them is left. They are frozen first: none starts another child
 // between the look and the kill.
-func (p *proc) killTree(bound time.Duration) error {
+func (p *proc) killTree() error {
 	if p.exited() {
 		return nil
 	}
@@ -148,10 +148,10 @@ func (p *proc) killTree(bound time.Duration) error {
 			return fmt.Errorf("kill %s (process %d): %w", p.name, pid, err)
 		}
 	}
-	if err := p.wait(bound); err != nil {
+	if err := p.wait(patience); err != nil {
 		return err
 	}
-	gone := poll(bound, 2*time.Millisecond, func() bool { return !slices.ContainsFunc(all[1:], alive) })
+	gone := poll(patience, 2*time.Millisecond, func() bool { return !slices.ContainsFunc(all[1:], alive) })
 	if !gone {
 		return fmt.Errorf("%s: children of process %d are still there after SIGKILL", p.name, p.pid)
 	}

@@ -94,7 +94,7 @@ func (l *Lab) Soon(bound time.Duration, what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			l.Fatalf("waited %s in vain: %s", bound, what)
+			l.Fatalf("waited %s in vain: %s", patience*bound, what)
 		}
 	}
 }

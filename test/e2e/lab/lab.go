@@ -149,9 +149,13 @@ func (l *Lab) Check(err error) {
 	}
 }
 
+// patience is how much longer a test waits than it would have to on a quiet
+// machine. Its bounds are for what hangs, and claim nothing about speed.
+const patience = 4
+
 // Ctx is the test's context, bounded.
 func (l *Lab) Ctx(d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(l.Context(), d)
+	ctx, cancel := context.WithTimeout(l.Context(), patience*d)
 	l.Cleanup(cancel)
 	return ctx
 }
