@@ -34,7 +34,7 @@ func TestPostgresShutdowns(t *testing.T) {
 	l.Wrote(100)
 	took := down("fast")
 	t.Logf("fast shutdown, Kafka up: %s", took)
-	if took > shutdownWithin {
+	if took > shutdownWithin+lab.Room {
 		t.Errorf("fast shutdown with Kafka up took %s", took)
 	}
 	w.Broken()
@@ -47,7 +47,7 @@ func TestPostgresShutdowns(t *testing.T) {
 	l.Wrote(20) // received while the commit before it gets no answer
 	took = down("fast")
 	t.Logf("fast shutdown, Kafka frozen: %s", took)
-	if took > shutdownWithin {
+	if took > shutdownWithin+lab.Room {
 		t.Errorf("fast shutdown with Kafka frozen took %s:\n%s", took, r.Log())
 	}
 	w.Broken()
@@ -70,7 +70,7 @@ func TestPostgresShutdowns(t *testing.T) {
 // Postgres' fast shutdown is not held up either when nothing is in flight, but
 // the position that was received is not in Kafka yet.
 func TestPostgresShutdownWhileIdleAndKafkaFrozen(t *testing.T) {
-	l := lab.New(t, lab.OwnPostgres(), lab.OwnBroker())
+	l := lab.New(t, lab.OwnPostgres(), lab.OwnBroker(), lab.Property("transaction.timeout.ms", "60000"))
 	r := l.Start()
 	l.Writes("a", 20)
 	l.Delivered(l.Reader(), 20, time.Minute)
@@ -80,7 +80,7 @@ func TestPostgresShutdownWhileIdleAndKafkaFrozen(t *testing.T) {
 	l.Check(l.PG.Stop("fast"))
 	took := time.Since(began)
 	t.Logf("fast shutdown, idle, Kafka frozen: %s", took)
-	if took > shutdownWithin {
+	if took > shutdownWithin+lab.Room {
 		t.Errorf("fast shutdown took %s:\n%s", took, r.Log())
 	}
 	l.Check(l.PG.Start())

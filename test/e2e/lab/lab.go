@@ -153,6 +153,10 @@ func (l *Lab) Check(err error) {
 // machine. Its bounds are for what hangs, and claim nothing about speed.
 const patience = 4
 
+// Room is what a machine that does other things may add to a time that is promised
+// on a quiet one, where a test has to tell such a time from a much longer one.
+const Room = 10 * time.Second
+
 // Ctx is the test's context, bounded.
 func (l *Lab) Ctx(d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(l.Context(), patience*d)
