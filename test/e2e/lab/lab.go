@@ -183,6 +183,15 @@ func (l *Lab) Exec(sql string, args ...any) {
 	}
 }
 
+// Set sets a parameter of the server and waits until sessions have it: the server
+// answers when it has sent the signal.
+func (l *Lab) Set(name, value string) {
+	l.Helper()
+	l.Exec(fmt.Sprintf("alter system set %s = '%s'", name, value))
+	l.Exec("select pg_reload_conf()")
+	l.Until(name+" is "+value, func() bool { return l.Ask("select current_setting($1)", name) == value })
+}
+
 // Ask returns the one text value of a query.
 func (l *Lab) Ask(sql string, args ...any) string {
 	l.Helper()
