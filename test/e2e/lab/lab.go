@@ -32,7 +32,7 @@ var parallel = strconv.Itoa(2 * runtime.GOMAXPROCS(0))
 func Main(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		f.Value.Set(parallel) // a number
+		_ = f.Value.Set(parallel) // a number
 	}
 	var err error
 	if Binary, err = rig.Tested(context.Background()); err != nil {
