@@ -215,16 +215,20 @@ func TestTransactionAtTheKeepalive(t *testing.T) {
 	t.Logf("%d of 10 coincide", hits)
 }
 
+// senderTimeout is short enough to be outlived by a test, and long enough for a
+// test that is not given a processor for a while.
+const senderTimeout = 4 * time.Second
+
 func TestStatusKeepsTheSlotWhileNobodyReads(t *testing.T) {
 	t.Parallel()
 	d, o := pipe(t, stack.Postgres(t))
-	o.SenderTimeout = time.Second
+	o.SenderTimeout = senderTimeout
 	s := take(t, o)
 	const n = 40_000 // more than the socket's buffers hold
 	d.exec(fmt.Sprintf("insert into outbox select i, repeat('y', 500) from generate_series(1, %d) i", n))
 	beat := time.NewTicker(200 * time.Millisecond)
 	defer beat.Stop()
-	for over := time.After(4 * time.Second); ; {
+	for over := time.After(5 * senderTimeout / 2); ; {
 		select {
 		case <-beat.C:
 			if err := s.Status(s.stream.flush); err != nil {
@@ -244,15 +248,15 @@ func TestStatusKeepsTheSlotWhileNobodyReads(t *testing.T) {
 func TestIdleStreamLivesPastTheSenderTimeout(t *testing.T) {
 	t.Parallel()
 	d, o := pipe(t, stack.Postgres(t))
-	o.SenderTimeout = time.Second
+	o.SenderTimeout = senderTimeout
 	s := take(t, o)
-	end := time.Now().Add(3 * time.Second)
+	end := time.Now().Add(2 * senderTimeout)
 	for last := time.Now(); time.Now().Before(end); last = time.Now() {
 		var m event.Msg
 		if err := s.Next(&m); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(last); took > 1500*time.Millisecond {
+		if took := time.Since(last); took > 3*senderTimeout/2 {
 			t.Errorf("Next took %s of silence", took)
 		}
 	}

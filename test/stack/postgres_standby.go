@@ -226,7 +226,10 @@ func (p *pgProcess) follow(primary *PG, info PGInfo, c pgConfig) error {
 // Promote makes a standby a primary and waits until it is one.
 func (p *PG) Promote() error {
 	return p.do("promote", true, func(ctx context.Context) error {
-		return p.exec(ctx, "select pg_promote(true, 30)")
+		if err := p.exec(ctx, "select pg_promote(false)"); err != nil {
+			return err
+		}
+		return p.await(ctx, "select not pg_is_in_recovery() and $1 = ''", "", func() error { return nil })
 	})
 }
 

@@ -43,14 +43,6 @@ func (f *pair) host(p *stack.PG) string {
 	return u.Host
 }
 
-// set sets a parameter of the primary.
-func (f *pair) set(name, value string) {
-	f.Helper()
-	f.Exec(fmt.Sprintf("alter system set %s = '%s'", name, value))
-	f.Exec("select pg_reload_conf()")
-	f.Until(name+" is "+value, func() bool { return f.Ask("select current_setting($1)", name) == value })
-}
-
 // synced waits until the standby has the relay's slot as a promotion keeps it.
 func (f *pair) synced() {
 	f.Helper()
@@ -96,8 +88,8 @@ func TestFailover(t *testing.T) {
 			f := newPair(t, version, params)
 			// No commit that a service was told of is lost, and no event is
 			// published before the standby has it.
-			f.set("synchronous_standby_names", f.standby.StandbyName())
-			f.set("synchronized_standby_slots", f.standby.StandbyName())
+			f.Set("synchronous_standby_names", f.standby.StandbyName())
+			f.Set("synchronized_standby_slots", f.standby.StandbyName())
 			r := f.Start()
 			f.synced()
 			w := f.Traffic("a", 5*time.Millisecond)
@@ -188,7 +180,7 @@ func TestDoctorOfAFailover(t *testing.T) {
 	})
 	f.Command("doctor").Exits(0).Says("it does not name "+name, "ALTER SYSTEM SET synchronized_standby_slots = '"+name+"'", "a standby keeps failover slots in step",
 		"the standbys send it", "a failover now may undo events that are published")
-	f.set("synchronized_standby_slots", name)
+	f.Set("synchronized_standby_slots", name)
 	f.Command("doctor").Exits(0).Says(name+": no event is published before these standbys have its row", "a failover now undoes no published event")
 	at(f.standby)
 	f.Check(f.standby.CaughtUp(f.Ctx(time.Minute), f.PG))
@@ -197,7 +189,7 @@ func TestDoctorOfAFailover(t *testing.T) {
 	f.Check(f.standby.CutOff(f.Ctx(time.Minute)))
 	at(f.PG)
 	f.Command("doctor").Exits(3).Says("it names " + name + ", from which no standby streams: the relay's walsender waits for it")
-	f.set("synchronized_standby_slots", "")
+	f.Set("synchronized_standby_slots", "")
 	f.Writes("undone", 30)
 	f.Delivered(f.Reader(), 60, time.Minute)
 	f.Command("doctor").Exits(0).Says("no standby streams from this server")

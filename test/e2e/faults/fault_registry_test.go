@@ -70,8 +70,16 @@ func (d *door) open(l *lab.Lab) {
 				continue
 			}
 			d.mu.Lock()
-			d.conns = append(d.conns, in, out)
+			shut := d.l != ln // while we connected
+			if !shut {
+				d.conns = append(d.conns, in, out)
+			}
 			d.mu.Unlock()
+			if shut {
+				in.Close()  // as if it had come later
+				out.Close() // as above
+				return
+			}
 			d.tasks.Go(func() { pass(in, out) })
 			d.tasks.Go(func() { pass(out, in) })
 		}

@@ -23,8 +23,6 @@ var takeovers = flag.Int("takeovers", 0, "measure so many takeovers of each kind
 
 // What is promised on a quiet machine (docs/adr/0010-takeover.md). `make
 // takeover` demands it; a test that runs beside others leaves room for them.
-const takeoverRoom = 10 * time.Second
-
 var takeoverWithin = map[string]time.Duration{
 	"sigterm": time.Second, "sigkill": 3 * time.Second, "vanished": 15 * time.Second,
 }
@@ -200,7 +198,7 @@ func (m *takeoverTimes) note(l *lab.Lab, kind string, took time.Duration) {
 	l.Logf("takeover, %s: %.2f s", kind, took.Seconds())
 	bound := takeoverWithin[kind]
 	if *takeovers == 0 {
-		bound += takeoverRoom
+		bound += lab.Room
 	}
 	if took > bound {
 		l.Errorf("takeover, %s: %s, more than %s", kind, took, bound)
