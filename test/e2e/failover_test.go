@@ -90,7 +90,8 @@ func (f *pair) vanished(address string) {
 // The primary dies under load, the standby is promoted: the relay goes on by
 // itself, exactly once, on whatever host is the primary. Until then it waits.
 func TestFailover(t *testing.T) {
-	for version, params := range map[int]string{17: "", 18: "&target_session_attrs=read-write"} {
+	newest := stack.Ends()[1]
+	for version, params := range map[int]string{17: "", newest: "&target_session_attrs=read-write"} {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			f := newPair(t, version, params)
 			// No commit that a service was told of is lost, and no event is
@@ -103,7 +104,7 @@ func TestFailover(t *testing.T) {
 			f.wrote(300)
 			f.check(f.pg.Kill())
 			w.broken()
-			if version == 18 {
+			if version == newest {
 				f.vanished(f.host(f.pg))
 			}
 			f.check(r.State(f.ctx(time.Minute), f.database, "STANDBY"))

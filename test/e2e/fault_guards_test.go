@@ -209,7 +209,7 @@ func TestSynchronousStandbyNames(t *testing.T) {
 }
 
 func TestWALLevel(t *testing.T) {
-	l := newLab(t, ownPostgres(stack.Setting("wal_level", "replica")))
+	l := newLab(t, ownPostgres(stack.Version(18), stack.Setting("wal_level", "replica")))
 	l.refused(`wal_level is "replica", and logical replication needs "logical"`, "ALTER SYSTEM SET wal_level", "restart")
 	if n := l.ask("select count(*)::text from pg_publication"); n != "0" {
 		t.Errorf("refused, and made %s publications", n)

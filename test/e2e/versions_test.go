@@ -11,11 +11,14 @@ import (
 // The oldest and the newest PostgreSQL: a first start, events, a SIGKILL, a
 // column, a walsender that is cut off, an orderly end.
 func TestOldestAndNewestPostgres(t *testing.T) {
-	for _, version := range []int{14, 18} {
+	for _, version := range stack.Ends() {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			n := newLane(t, ownPostgres(stack.Version(version)))
 			if n.pg.Version() != version {
 				t.Fatalf("this is PostgreSQL %d", n.pg.Version())
+			}
+			if version >= 19 && n.ask(`select current_setting('wal_level') || ' ' || current_setting('effective_wal_level')`) != "replica replica" {
+				t.Fatal("logical decoding is on before the first start")
 			}
 			r := n.start()
 			reader := n.reader(n.topic)
@@ -40,6 +43,9 @@ func TestOldestAndNewestPostgres(t *testing.T) {
 				}
 			} else if !strings.Contains(n.run("doctor").exits(0).out, fmt.Sprintf("PostgreSQL %d.", version)) {
 				t.Error("doctor does not name the version")
+			}
+			if version >= 19 {
+				n.run("doctor").exits(0).says("replica, and logical by itself while there is a logical slot")
 			}
 			n.finished(r)
 		})
