@@ -25,7 +25,7 @@ import (
 
 func eachVersion(t *testing.T, test func(t *testing.T, pg *stack.PG)) {
 	t.Helper()
-	for _, version := range []int{14, 18} {
+	for _, version := range stack.Ends() {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			t.Parallel()
 			test(t, stack.Postgres(t, stack.Version(version)))

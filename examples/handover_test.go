@@ -26,7 +26,7 @@ func TestHandover(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a server of each version")
 	}
-	for _, version := range []int{14, 15, 16, 17, 18} {
+	for _, version := range stack.Versions() {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			t.Parallel()
 			pg := stack.Postgres(t, stack.Version(version))

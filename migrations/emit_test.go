@@ -15,6 +15,9 @@ import (
 	"github.com/cdc-relay/cdc-relay/test/stack"
 )
 
+// reader makes a slot that nobody reads: without any, emit_event refuses from 19 on.
+const reader = `select pg_create_logical_replication_slot('reader', 'pgoutput')`
+
 // emitted reads the transactional messages since the slot was made.
 func emitted(t *testing.T, c *pgx.Conn, slot string) []map[string]any {
 	t.Helper()
@@ -100,13 +103,13 @@ func TestEmitEvent(t *testing.T) {
 // function.
 func TestEmitRights(t *testing.T) {
 	t.Parallel()
-	for _, version := range []int{14, 18} { // 17 has one more parameter
+	for _, version := range stack.Ends() { // 17 has one more parameter
 		pg := stack.NewPostgres(t, stack.Version(version)) // roles are of the cluster
 		admin := pg.Database(t)
 		c := connect(t, admin)
 		exec(t, c, `create role owner login password 'x'`, `create role service login password 'x'`, `create role other login password 'x'`,
 			`do $$ begin execute format('grant create on database %I to owner', current_database()); end $$`,
-			`create role cdc_relay_writer nologin`, `create role cdc_relay_reader nologin`, `grant cdc_relay_writer to service`)
+			reader, `create role cdc_relay_writer nologin`, `create role cdc_relay_reader nologin`, `grant cdc_relay_writer to service`)
 		if _, err := migrations.Up(t.Context(), as(t, admin, "owner")); err != nil {
 			t.Fatal(err)
 		}
@@ -124,13 +127,106 @@ func TestEmitRights(t *testing.T) {
 // A server whose log nobody can decode says so.
 func TestEmitWithoutLogicalLog(t *testing.T) {
 	t.Parallel()
-	url := stack.NewPostgres(t, stack.Setting("wal_level", "replica")).Database(t)
+	url := stack.NewPostgres(t, stack.Version(18), stack.Setting("wal_level", "replica")).Database(t)
 	if _, err := migrations.Up(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}
 	got := refused(t, connect(t, url), `select cdc_relay.emit_event('a', '1', 't', '{}')`, "55000")
 	if !strings.Contains(got.Message, "wal_level is replica") {
 		t.Error(got.Message)
+	}
+}
+
+// From 19 on that is a server without any logical slot. A transaction that is
+// older than the first one is refused to its end: the slot waits for it, and does
+// not bring it.
+func TestEmitWithoutSlot(t *testing.T) {
+	t.Parallel()
+	if stack.Ends()[1] < 19 {
+		t.Skip("this machine has no PostgreSQL 19")
+	}
+	const emit = `select cdc_relay.emit_event('a', '1', 't', '{}')`
+	const none = "the server has no logical replication slot"
+	url := stack.NewPostgres(t, stack.Version(19)).Database(t)
+	if _, err := migrations.Up(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	c, older := connect(t, url), connect(t, url)
+	if got := refused(t, c, emit, "55000"); !strings.Contains(got.Message, none) || !strings.Contains(got.Hint, "cdc-relay run") {
+		t.Errorf("%s, %s", got.Message, got.Hint)
+	}
+	exec(t, older, `begin`, `select pg_current_xact_id()`)
+	made := make(chan error, 1)
+	maker := connect(t, url)
+	go func() {
+		_, err := maker.Exec(t.Context(), reader)
+		made <- err
+	}()
+	level(t, connect(t, url), "logical")
+	if got := refused(t, older, emit, "55000"); !strings.Contains(got.Message, none) {
+		t.Error(got.Message)
+	}
+	exec(t, older, `rollback`)
+	if err := <-made; err != nil {
+		t.Fatal(err)
+	}
+	exec(t, older, emit)
+	exec(t, c, emit)
+	if got := emitted(t, c, "reader"); len(got) != 2 {
+		t.Errorf("read %v", got)
+	}
+	exec(t, c, `select pg_drop_replication_slot('reader')`)
+	level(t, c, "replica")
+	refused(t, c, emit, "55000")
+}
+
+// level waits until effective_wal_level is want.
+func level(t *testing.T, c *pgx.Conn, want string) {
+	t.Helper()
+	for got := ""; got != want; {
+		if err := c.QueryRow(t.Context(), `select current_setting('effective_wal_level') from pg_sleep(0.02)`).Scan(&got); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// No slot can be made at all.
+func TestEmitWithMinimalLog(t *testing.T) {
+	t.Parallel()
+	for version, need := range map[int]string{18: "logical", 19: "replica"} {
+		if version > stack.Ends()[1] {
+			continue
+		}
+		url := stack.NewPostgres(t, stack.Version(version), stack.Setting("wal_level", "minimal"), stack.Setting("max_wal_senders", "0")).Database(t)
+		if _, err := migrations.Up(t.Context(), url); err != nil {
+			t.Fatal(err)
+		}
+		got := refused(t, connect(t, url), `select cdc_relay.emit_event('a', '1', 't', '{}')`, "55000")
+		if !strings.Contains(got.Message, "wal_level is minimal") || !strings.Contains(got.Hint, "wal_level = "+need) {
+			t.Errorf("%s, %s", got.Message, got.Hint)
+		}
+	}
+}
+
+// Down of a migration that replaces a function leaves the one of before.
+func TestEmitGoesBack(t *testing.T) {
+	t.Parallel()
+	url := stack.Postgres(t).Database(t)
+	plan, err := migrations.Plan(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := migrations.Up(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := migrations.Down(t.Context(), url, 5); err != nil {
+		t.Fatal(err)
+	}
+	c := connect(t, url)
+	back := shape(t, c)
+	exec(t, c, plan[4].SQL)
+	if again := shape(t, c); plan[4].Version != 5 || again != back {
+		t.Errorf("down to 5 left\n%s\nand %s makes\n%s", back, plan[4].Name, again)
 	}
 }
 

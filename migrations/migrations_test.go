@@ -54,11 +54,11 @@ func names(steps []migrations.Step) string {
 	return strings.Join(out, " ")
 }
 
-const all = "0001_outbox.sql 0002_publish_to_outbox.sql 0003_roles.sql 0004_publish_dual_events.sql 0005_emit_event.sql"
+const all = "0001_outbox.sql 0002_publish_to_outbox.sql 0003_roles.sql 0004_publish_dual_events.sql 0005_emit_event.sql 0006_emit_event_19.sql"
 
 func eachVersion(t *testing.T, test func(t *testing.T, pg *stack.PG)) {
 	t.Helper()
-	for _, version := range []int{14, 18} {
+	for _, version := range stack.Ends() {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			t.Parallel()
 			test(t, stack.Postgres(t, stack.Version(version)))
@@ -93,7 +93,7 @@ func TestUpDownUp(t *testing.T) {
 		if err != nil || names(status) != all || status[2].Applied.IsZero() {
 			t.Fatalf("status %+v %v", status, err)
 		}
-		if res, err = migrations.Down(t.Context(), url, 1); err != nil || names(res.Steps) != "0005_emit_event.sql 0004_publish_dual_events.sql 0003_roles.sql 0002_publish_to_outbox.sql" {
+		if res, err = migrations.Down(t.Context(), url, 1); err != nil || names(res.Steps) != "0006_emit_event_19.sql 0005_emit_event.sql 0004_publish_dual_events.sql 0003_roles.sql 0002_publish_to_outbox.sql" {
 			t.Fatalf("down to 1: %+v %v", res, err)
 		}
 		if plan, err = migrations.Plan(t.Context(), url); err != nil || "0001_outbox.sql "+names(plan) != all {
@@ -190,13 +190,13 @@ var calls = []string{
 // CREATEROLE migrates, an administrator adds the roles, a service writes.
 func TestRights(t *testing.T) {
 	t.Parallel()
-	for _, version := range []int{14, 18} {
+	for _, version := range stack.Ends() {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			t.Parallel()
 			pg := stack.NewPostgres(t, stack.Version(version)) // roles are of the cluster
 			admin := pg.Database(t)
 			c := connect(t, admin)
-			exec(t, c, `create role owner login password 'x'`, `create role service login password 'x'`, `create role viewer login password 'x'`)
+			exec(t, c, `create role owner login password 'x'`, `create role service login password 'x'`, `create role viewer login password 'x'`, reader)
 
 			_, err := migrations.Up(t.Context(), as(t, admin, "owner"))
 			if err == nil || !strings.Contains(err.Error(), "grant create on database") {
@@ -204,7 +204,7 @@ func TestRights(t *testing.T) {
 			}
 			exec(t, c, `do $$ begin execute format('grant create on database %I to owner', current_database()); end $$`)
 			res, err := migrations.Up(t.Context(), as(t, admin, "owner"))
-			if err != nil || len(res.Steps) != 5 || len(res.Notices) != 2 || !strings.Contains(res.Notices[0], "create role cdc_relay_writer nologin") {
+			if err != nil || len(res.Steps) != 6 || len(res.Notices) != 2 || !strings.Contains(res.Notices[0], "create role cdc_relay_writer nologin") {
 				t.Fatalf("up: %+v %v", res, err)
 			}
 			service := connect(t, as(t, admin, "service"))

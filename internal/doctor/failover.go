@@ -147,7 +147,11 @@ func atStandby(g Guard, f event.Facts, w Wants) []Finding {
 	want("sync_replication_slots", o.SyncSlots == "on", o.SyncSlots+": failover slots are not kept in step here", "on")
 	want("hot_standby_feedback", o.Feedback, "off: slots that are kept in step need it", "on")
 	want("primary_slot_name", o.PrimarySlot != "", "none: slots that are kept in step need a physical slot at the primary", orSome(o.PrimarySlot, "<a physical slot of the primary>"))
-	want("wal_level", f.WALLevel == "logical", f.WALLevel+": a promoted server could not be read", "logical")
+	level := neededLevel(&f)
+	if walLevelSuffices(&f) {
+		level = walLevelGood(g, nil, &f)
+	}
+	want("wal_level", walLevelSuffices(&f), f.WALLevel+": a promoted server could not be read", level)
 	if o.PrimaryNoDB {
 		want("primary_conninfo", false, "it has no dbname: slots that are kept in step need one", "… dbname=postgres")
 	}

@@ -81,6 +81,13 @@ var findingCases = []struct {
 		w.NewSlots, w.NewSenders = 1, 1
 		return Postgres(c.f, w)
 	}},
+	{"postgres 19 before the first start", OK, func() []Finding {
+		c := sound()
+		first(c)
+		on19(c, "replica", "replica")
+		return Postgres(c.f, wants(c))
+	}},
+	{"postgres 19 in order", OK, func() []Finding { c := sound(); on19(c, "replica", "logical"); return Postgres(c.f, wants(c)) }},
 	{"postgres before migrate, testing", OK, func() []Finding {
 		c := sound()
 		first(c)
@@ -168,6 +175,12 @@ var findingCases = []struct {
 		return failedOver(func(_ *scene, w *Wants) { w.Failover.Named, w.Failover.Standbys[0].Flush = nil, 0x6FFFF00 })
 	}},
 	{"a standby in order", Warn, func() []Finding { return atTheStandby(func(*scene, *Wants) {}) }},
+	{"a standby of 19 in order", Warn, func() []Finding {
+		return atTheStandby(func(c *scene, _ *Wants) { on19(c, "replica", "logical") })
+	}},
+	{"a standby of 19 with wal_level minimal", Warn, func() []Finding {
+		return atTheStandby(func(c *scene, _ *Wants) { on19(c, "minimal", "logical") })
+	}},
 	{"a standby before 17", Warn, func() []Finding { return atTheStandby(func(c *scene, _ *Wants) { c.f.Version = 150004 }) }},
 	{"a standby with nothing set", Warn, func() []Finding {
 		return atTheStandby(func(c *scene, w *Wants) {
@@ -339,7 +352,7 @@ func TestProviders(t *testing.T) {
 	t.Parallel()
 	seen := map[string]Provider{}
 	for _, p := range []Provider{SelfHosted, RDS, Aurora, CloudSQL, AlloyDB, Azure, Supabase, Neon} {
-		for _, text := range []string{p.walLevel(), p.set("max_wal_senders", "20")} {
+		for _, text := range []string{p.walLevel("logical"), p.set("max_wal_senders", "20")} {
 			if first, twice := seen[text]; twice || text == "" {
 				t.Errorf("%q and %q say the same: %q", p, first, text)
 			}

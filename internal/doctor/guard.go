@@ -40,7 +40,7 @@ var (
 		{"kafka cluster", clusterID, nil},
 	}
 	server = []check{
-		{"wal_level", walLevel, func(_ Guard, _ *event.Saved, f *event.Facts) string { return f.WALLevel }},
+		{"wal_level", walLevel, walLevelGood},
 		{"privileges", privileges, func(_ Guard, _ *event.Saved, f *event.Facts) string {
 			return "role " + f.Role + " may replicate"
 		}},

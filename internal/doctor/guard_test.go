@@ -139,6 +139,7 @@ var guardCases = []struct {
 	{"partitions under their own names", "Start Running", func(c *scene) { c.f.Publication.ViaRoot = false }},
 
 	{"wal_level replica", "Start", func(c *scene) { c.f.WALLevel = "replica" }},
+	{"wal_level minimal on 19", "Start", func(c *scene) { on19(c, "minimal", "minimal") }},
 	{"wal_level replica on RDS", "Start", func(c *scene) { c.f.WALLevel = "replica"; c.g.Provider = RDS }},
 	{"role may not replicate", "Start Running", func(c *scene) {
 		c.f.Replication, c.f.SenderPID, c.f.Slot.ActivePID = false, 0, 0
@@ -164,6 +165,9 @@ var guardCases = []struct {
 	// These must pass.
 	{"good: in order", "", func(*scene) {}},
 	{"good: first start", "", first},
+	{"good: first start on 19 with its defaults", "", func(c *scene) { first(c); on19(c, "replica", "replica") }},
+	{"good: on 19 with its defaults", "", func(c *scene) { on19(c, "replica", "logical") }},
+	{"good: on 19 with wal_level logical", "", func(c *scene) { on19(c, "logical", "logical") }},
 	{"good: first start into a publication made before", "", func(c *scene) { first(c); c.f.Publication = sound().f.Publication }},
 	{"good: intent, no slot", "", func(c *scene) { c.s.State = event.StateCreating; noSlot(c) }},
 	{"good: intent, younger slot", "", func(c *scene) {
@@ -198,6 +202,11 @@ var guardCases = []struct {
 func noSlot(c *scene) {
 	c.f.Slot = event.Slot{Name: "cdc_relay_essays"}
 	c.f.SenderPID, c.f.SyncState = 0, ""
+}
+
+// on19 is a PostgreSQL 19 with this wal_level and effective_wal_level.
+func on19(c *scene, level, effective string) {
+	c.f.Version, c.f.WALLevel, c.f.EffectiveLevel = 190001, level, effective
 }
 
 // first is a server no relay has touched.

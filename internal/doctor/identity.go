@@ -56,11 +56,35 @@ func clusterID(g Guard, s *event.Saved, _ *event.Facts) *event.Fault {
 		"the checkpoint was written in the Kafka cluster %s, and the brokers reached now are cluster %s: the topic was copied here", s.ClusterID, g.ClusterID)
 }
 
+// neededLevel is the lowest wal_level a slot can be made with. From 19 on
+// Postgres writes what a logical slot needs by itself while there is one.
+func neededLevel(f *event.Facts) string {
+	if f.Version >= 190000 {
+		return "replica"
+	}
+	return "logical"
+}
+
+func walLevelSuffices(f *event.Facts) bool {
+	return f.WALLevel == "logical" || f.WALLevel == neededLevel(f)
+}
+
 func walLevel(g Guard, _ *event.Saved, f *event.Facts) *event.Fault {
-	if f.WALLevel == "logical" {
+	if walLevelSuffices(f) {
 		return nil
 	}
-	return g.refuse(g.Provider.walLevel(), "wal_level is %q, and logical replication needs \"logical\"", f.WALLevel)
+	need := neededLevel(f)
+	return g.refuse(g.Provider.walLevel(need), "wal_level is %q, and logical replication needs %q", f.WALLevel, need)
+}
+
+func walLevelGood(_ Guard, _ *event.Saved, f *event.Facts) string {
+	switch {
+	case f.WALLevel == "logical":
+		return f.WALLevel
+	case f.EffectiveLevel == "logical":
+		return f.WALLevel + ", and logical by itself while there is a logical slot, as now (effective_wal_level)"
+	}
+	return f.WALLevel + ", and logical by itself from the first logical slot on: nothing to set, no restart"
 }
 
 // privileges: a walsender of ours that streams is proof enough, whatever the

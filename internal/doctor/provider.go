@@ -90,8 +90,9 @@ func (p Provider) set(name, value string) string {
 	return "ALTER SYSTEM SET " + name + " = '" + value + "' " + restart
 }
 
-// walLevel says how to have logical replication.
-func (p Provider) walLevel() string {
+// walLevel says how to have logical replication, on a server that needs this
+// wal_level for it.
+func (p Provider) walLevel(need string) string {
 	switch p {
 	case RDS:
 		return "set rds.logical_replication = 1 in the instance's DB parameter group and reboot the instance"
@@ -102,11 +103,11 @@ func (p Provider) walLevel() string {
 	case AlloyDB:
 		return "set the database flag alloydb.logical_decoding = on on the primary instance (it restarts)"
 	case Azure:
-		return "az postgres flexible-server parameter set --name wal_level --value logical, and restart the server"
+		return "az postgres flexible-server parameter set --name wal_level --value " + need + ", and restart the server"
 	case Neon:
 		return "enable Logical Replication in the project's settings in the Neon console (it restarts the computes and cannot be undone)"
 	}
-	return p.set("wal_level", "logical")
+	return p.set("wal_level", need)
 }
 
 // grant says how a role may replicate.

@@ -15,7 +15,7 @@ func tables(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
 			return g.refuse("cdc-relay migrate makes cdc_relay.outbox; for another table correct `table:` of this pipeline, or create it",
 				"table %s does not exist in database %q", t.Name, f.Database)
 		case t.Persistence == "u":
-			return g.refuse(g.afterChange(s, f, "ALTER TABLE "+ident(t.Name)+" SET LOGGED"),
+			return g.refuse("ALTER TABLE "+ident(t.Name)+" SET LOGGED, then start again"+g.neverSent(s),
 				"table %s is unlogged: its rows are never in the write-ahead log", t.Name)
 		case t.Persistence == "t":
 			return g.refuse("correct `table:` of this pipeline", "table %s is temporary: its rows are never in the write-ahead log", t.Name)
@@ -108,7 +108,7 @@ func (g Guard) afterChange(s *event.Saved, f *event.Facts, sql string) string {
 	case s.State == event.StateStreaming && sql == "":
 		return g.recreate(s, f) + " (it makes the publication too)"
 	case s.State == event.StateStreaming:
-		return sql + "; then " + g.unlike(s, f)
+		return sql + "; then " + g.unlike(s)
 	case sql == "":
 		return "drop the slot (select pg_drop_replication_slot(" + literal(f.Slot.Name) + ")) and start again: the first start makes publication and slot"
 	}
@@ -138,7 +138,7 @@ func publicationSame(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
 	if unmade(s) || s.Publication == now {
 		return nil
 	}
-	return g.refuse(g.unlike(s, f),
+	return g.refuse(g.unlike(s),
 		"publication %s is not what it was at the checkpoint %s: %s; rows written meanwhile may never have been sent", g.Publication, s.Safe,
 		strings.Join(changes(s.Publication, now), "; "))
 }
@@ -146,15 +146,22 @@ func publicationSame(g Guard, s *event.Saved, f *event.Facts) *event.Fault {
 // unlike is the way on with a publication that is not what it was. The slot still
 // sends the rows written before and after the change, so what was never sent is
 // known only when the relay has caught up: repaired earlier, those rows would
-// come twice. Before 18 a row written without the publication ends the stream
-// for good, which rebase finds out.
-func (g Guard) unlike(s *event.Saved, f *event.Facts) string {
-	text := g.rebase(s, "--accept-publication", "which goes on from the checkpoint; when the relay has caught up, cdc-relay audit finds the rows (from "+
-		orUnknown(s.CommitTime)+" on) that were never sent, and cdc-relay repair publishes them")
-	if !g.Replay && f.Version < 180000 {
+// come twice. A row written without the publication ends the stream for good,
+// which rebase finds out.
+func (g Guard) unlike(s *event.Saved) string {
+	text := g.rebase(s, "--accept-publication", "which goes on from the checkpoint"+g.neverSent(s))
+	if !g.Replay {
 		text += ". If rebase says that the stream cannot be read any more: cdc-relay slots recreate --pipeline " + g.Pipeline + " --accept-gap"
 	}
 	return text
+}
+
+// neverSent goes on about the rows of before; nothing where there was no stream.
+func (g Guard) neverSent(s *event.Saved) string {
+	if s.State != event.StateStreaming || g.Replay {
+		return ""
+	}
+	return "; when the relay has caught up, cdc-relay audit finds the rows (from " + orUnknown(s.CommitTime) + " on) that were never sent, and cdc-relay repair publishes them"
 }
 
 // fingerprint is one taken apart.

@@ -18,6 +18,7 @@ type Facts struct {
 	Flush      LSN // pg_current_wal_flush_lsn(); zero in recovery
 
 	WALLevel            string
+	EffectiveLevel      string // effective_wal_level, from 19: logical while there is a logical slot; "" before
 	MaxSlots, Slots     int
 	MaxSenders, Senders int
 	IdleSlotTimeout     string // idle_replication_slot_timeout, from 18; "" before, "0" off

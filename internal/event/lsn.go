@@ -28,7 +28,8 @@ func ParseLSN(s string) (LSN, error) {
 	return LSN(h<<32 | l), nil
 }
 
-// String prints the LSN as Postgres does.
+// String prints the LSN as Postgres does up to 18. From 19 on the server pads the
+// half behind the slash to eight digits: compare values, not texts.
 func (l LSN) String() string { return fmt.Sprintf("%X/%X", uint32(l>>32), uint32(l)) }
 
 // MarshalText implements encoding.TextMarshaler.

@@ -203,8 +203,8 @@ func (p *Pipeline) nothing(format string, args ...any) error {
 	return event.Refusef("cdc-relay run", "pipeline %s: there is nothing to accept: %s", p.Name, fmt.Sprintf(format, args...))
 }
 
-// listen hears whether the stream can be read at all: before 18 a row that was
-// written while the publication was not there ends it, for good. What is read is
+// listen hears whether the stream can be read at all: a row that was written
+// while the publication was not there ends it, for good. What is read is
 // dropped, and read again by the next start; nothing is acknowledged.
 func (p *Pipeline) listen() error {
 	var m event.Msg

@@ -17,5 +17,5 @@
 // lists, copies and drops publications and slots; errors.go is the one place where SQLSTATEs are judged.
 //
 // Protocol: "Logical Streaming Replication Protocol" and "Logical Replication
-// Message Formats" in the PostgreSQL manual; PostgreSQL 14 to 18.
+// Message Formats" in the PostgreSQL manual; PostgreSQL 14 to 19.
 package replication

@@ -1,5 +1,5 @@
 -- $1 slot, $2 publication, $3 tables as [{pos, name, nsp, rel}], $4 pid of our walsender.
--- Columns that came with a later version are read through to_jsonb: one text for 14 to 18.
+-- Columns that came with a later version are read through to_jsonb: one text for 14 to 19.
 with rel as (
   select w.pos, w.name, w.nsp, w.rel, c.oid, c.relpersistence, c.relkind, c.relowner
   from json_to_recordset($3::json) as w(pos int, name text, nsp text, rel text)
@@ -24,6 +24,7 @@ select jsonb_build_object(
   'database', current_database(),
   'flush', case when pg_is_in_recovery() then null else pg_current_wal_flush_lsn() end,
   'wal_level', current_setting('wal_level'),
+  'effective_wal_level', coalesce(current_setting('effective_wal_level', true), ''),
   'max_slots', current_setting('max_replication_slots')::int,
   'slots', (select count(*) from pg_replication_slots),
   'max_senders', current_setting('max_wal_senders')::int,

@@ -25,6 +25,7 @@ type factsRow struct {
 	Database        string     `json:"database"`
 	Flush           *event.LSN `json:"flush"`
 	WALLevel        string     `json:"wal_level"`
+	EffectiveLevel  string     `json:"effective_wal_level"`
 	MaxSlots        int        `json:"max_slots"`
 	Slots           int        `json:"slots"`
 	MaxSenders      int        `json:"max_senders"`
@@ -134,7 +135,7 @@ func (s *Source) look(ctx context.Context) (event.Facts, error) {
 func (r *factsRow) facts(o Options) event.Facts {
 	f := event.Facts{
 		SystemID: r.SystemID, Timeline: r.Timeline, Version: r.Version, InRecovery: r.InRecovery, Database: r.Database,
-		Flush: lsnOf(r.Flush), WALLevel: r.WALLevel, MaxSlots: r.MaxSlots, Slots: r.Slots, MaxSenders: r.MaxSenders,
+		Flush: lsnOf(r.Flush), WALLevel: r.WALLevel, EffectiveLevel: r.EffectiveLevel, MaxSlots: r.MaxSlots, Slots: r.Slots, MaxSenders: r.MaxSenders,
 		Senders: r.Senders, IdleSlotTimeout: r.IdleSlotTimeout, MaxSlotKeepSize: r.MaxSlotKeepSize,
 		Role: r.Role, Replication: r.Replication, Superuser: r.Superuser, CanCreate: r.CanCreate,
 		Slot:        event.Slot{Name: o.Slot},

@@ -13,7 +13,7 @@ import (
 
 func TestAnchorsAndReplay(t *testing.T) {
 	t.Parallel()
-	everyVersion(t, []int{14, 18}, func(t *testing.T, pg *stack.PG) {
+	everyVersion(t, stack.Ends(), func(t *testing.T, pg *stack.PG) {
 		d, o := pipe(t, pg)
 		live := take(t, o)
 		d.exec("insert into outbox values (1, 'a')")

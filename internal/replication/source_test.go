@@ -57,7 +57,7 @@ func TestTakeRefusals(t *testing.T) {
 // 18, since 18 by the warning beside the rows it skips.
 func TestPublicationGone(t *testing.T) {
 	t.Parallel()
-	everyVersion(t, []int{14, 18}, func(t *testing.T, pg *stack.PG) {
+	everyVersion(t, stack.Ends(), func(t *testing.T, pg *stack.PG) {
 		d, o := pipe(t, pg)
 		s := take(t, o)
 		d.exec("insert into outbox values (1, 'a')", `drop publication "relay pub"`, "insert into outbox values (2, 'lost')")
@@ -91,7 +91,7 @@ func TestPublicationGone(t *testing.T) {
 // or after Take has looked at it, the server's reason must not be lost.
 func TestPublicationGoneBeforeTake(t *testing.T) {
 	t.Parallel()
-	everyVersion(t, []int{14, 18}, func(t *testing.T, pg *stack.PG) {
+	everyVersion(t, stack.Ends(), func(t *testing.T, pg *stack.PG) {
 		d, o := pipe(t, pg)
 		d.exec(`drop publication "relay pub"`, "insert into outbox values (2, 'lost')")
 		if _, err := source(t, o).Create(within(t)); err != nil {
@@ -118,7 +118,7 @@ func TestPublicationGoneBeforeTake(t *testing.T) {
 
 func TestPartitionsComeAsTheirRoot(t *testing.T) {
 	t.Parallel()
-	everyVersion(t, []int{14, 18}, func(t *testing.T, pg *stack.PG) {
+	everyVersion(t, stack.Ends(), func(t *testing.T, pg *stack.PG) {
 		url := pg.Database(t)
 		d := connect(t, url)
 		d.exec("create table box (id int, at date) partition by range (at)",
@@ -146,7 +146,7 @@ func TestPartitionsComeAsTheirRoot(t *testing.T) {
 // the slot comes and goes.
 func TestTaken(t *testing.T) {
 	t.Parallel()
-	everyVersion(t, []int{14, 18}, func(t *testing.T, pg *stack.PG) {
+	everyVersion(t, stack.Ends(), func(t *testing.T, pg *stack.PG) {
 		_, o := pipe(t, pg)
 		standby := source(t, o)
 		want := func(taken bool) {

@@ -367,7 +367,7 @@ func (s *Stack) packagePostgres(ctx context.Context, c pgConfig) (*PG, error) {
 	installed := installedPostgres(ctx)
 	v := newest(installed, c.version)
 	if v == 0 {
-		return nil, fmt.Errorf("the package %s brought no server of 14 to 18", name)
+		return nil, fmt.Errorf("the package %s brought no server of %d to %d", name, pgOldest, pgNewest)
 	}
 	return s.newPGProcess(ctx, "installed", installed[v], v, c)
 }
@@ -385,7 +385,7 @@ func externalPostgres(ctx context.Context, address string) (*PG, error) {
 	if err != nil {
 		return nil, err
 	}
-	if level != "logical" {
+	if level != "logical" && (version < 19 || level != "replica") {
 		return nil, fmt.Errorf("%s has wal_level=%s; run: alter system set wal_level = logical; and restart it", postgresVariable, level)
 	}
 	return &PG{info: PGInfo{Address: address, Version: version, Kind: "external"}, server: foreignPostgres{}, running: true}, nil

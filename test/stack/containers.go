@@ -164,7 +164,7 @@ func (s *Stack) newPGContainer(ctx context.Context, version int, c pgConfig) (*P
 		return nil, err
 	}
 	cmd := []string{"postgres"}
-	all := c.merged()
+	all := c.merged(version)
 	delete(all, "listen_addresses") // the container's own network: all of it
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		cmd = append(cmd, "-c", name+"="+all[name])

@@ -1,5 +1,5 @@
 // Package stack gives tests, the demo and the benchmarks the parts they run
-// against: a PostgreSQL server (14 to 18), a Kafka broker and a schema
+// against: a PostgreSQL server (14 to 19), a Kafka broker and a schema
 // registry, each of them real wherever the machine allows it.
 //
 // # Two layers

@@ -11,17 +11,49 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/xi2/xz"
 )
 
+// pgOldest and pgNewest are the major versions the relay supports.
+const (
+	pgOldest = 14
+	pgNewest = 19
+)
+
 // pgReleases are the releases Maven's embedded binaries are taken in, by major.
+// Of 19 there is none yet: it is taken where the machine has it, and everywhere
+// with a line here.
 var pgReleases = map[int]string{14: "14.24.0", 15: "15.19.0", 16: "16.15.0", 17: "17.11.0", 18: "18.6.0"}
 
 // pgDefault is the version taken from Maven or a container without a wish.
 const pgDefault = 17
+
+// Versions are the major versions of PostgreSQL that the relay supports and this
+// machine can have, the oldest first: one from Maven, or newer and installed.
+func Versions() []int { return slices.Clone(versions()) }
+
+var versions = sync.OnceValue(func() []int {
+	last := newest(pgReleases, 0)
+	if wish := os.Getenv(postgresVariable); wish == "" || wish == "installed" {
+		last = max(last, newest(installedPostgres(context.Background()), 0))
+	}
+	var all []int
+	for v := pgOldest; v <= last; v++ {
+		all = append(all, v)
+	}
+	return all
+})
+
+// Ends are the oldest and the newest of Versions.
+func Ends() []int {
+	all := versions()
+	return []int{all[0], all[len(all)-1]}
+}
 
 // installedPostgres finds servers of the machine's packages, by major version:
 // Debian's folders, RPM's, Homebrew's, and PATH.
@@ -48,7 +80,7 @@ func installedPostgres(ctx context.Context) map[int]string {
 		if err != nil {
 			continue
 		}
-		if v := pgMajor(string(out)); v >= 14 && v <= 18 && found[v] == "" {
+		if v := pgMajor(string(out)); v >= pgOldest && v <= pgNewest && found[v] == "" {
 			found[v] = dir
 		}
 	}
@@ -74,7 +106,7 @@ func pgMajor(s string) int {
 func (c *cache) mavenPostgres(ctx context.Context, version int) (string, error) {
 	release, ok := pgReleases[version]
 	if !ok {
-		return "", fmt.Errorf("no embedded binaries of PostgreSQL %d", version)
+		return "", fmt.Errorf("%w: Maven has no embedded binaries of PostgreSQL %d", errUnavailable, version)
 	}
 	arch := runtime.GOARCH
 	if arch == "arm64" {

@@ -16,7 +16,7 @@ type pgConfig struct {
 	tls      bool
 }
 
-// Version asks for a major version, 14 to 18.
+// Version asks for a major version, 14 to 19; see [Versions].
 func Version(major int) PGOption { return func(c *pgConfig) { c.version = major } }
 
 // Setting sets a server parameter (postgresql.conf), over those of this package.
@@ -33,8 +33,8 @@ func newPGConfig(opts []PGOption) (pgConfig, error) {
 	for _, o := range opts {
 		o(&c)
 	}
-	if c.version != 0 && (c.version < 14 || c.version > 18) {
-		return c, fmt.Errorf("PostgreSQL version %d: the stack knows 14 to 18", c.version)
+	if c.version != 0 && (c.version < pgOldest || c.version > pgNewest) {
+		return c, fmt.Errorf("PostgreSQL version %d: the stack knows %d to %d", c.version, pgOldest, pgNewest)
 	}
 	return c, nil
 }
@@ -75,9 +75,14 @@ func baseSettings() map[string]string {
 	}
 }
 
-// merged returns the base settings with the wishes over them.
-func (c pgConfig) merged() map[string]string {
+// merged returns the base settings for a version with the wishes over them. From
+// 19 on wal_level stays what it is by default, replica: logical decoding comes and
+// goes with the slots there, and nobody sets more than that.
+func (c pgConfig) merged(version int) map[string]string {
 	all := baseSettings()
+	if version >= 19 {
+		delete(all, "wal_level")
+	}
 	maps.Copy(all, c.settings)
 	return all
 }

@@ -174,7 +174,7 @@ func (p *pgProcess) chown(path string) error {
 
 // configure sets what the wishes and this server's place ask for.
 func (p *pgProcess) configure(info PGInfo, c pgConfig) error {
-	all := c.merged()
+	all := c.merged(info.Version)
 	all["port"] = strconv.Itoa(p.port.port)
 	all["unix_socket_directories"] = info.SocketDir
 	if c.tls {

@@ -44,7 +44,7 @@ func execSQL(t *testing.T, url, sql string) {
 
 func TestPostgresKeepsCommitsAcrossEveryEnd(t *testing.T) {
 	t.Parallel()
-	for _, version := range []int{14, 18} {
+	for _, version := range Ends() {
 		t.Run(strconv.Itoa(version), func(t *testing.T) {
 			t.Parallel()
 			start := time.Now()
@@ -53,7 +53,11 @@ func TestPostgresKeepsCommitsAcrossEveryEnd(t *testing.T) {
 			db := pg.Database(t)
 			const settings = `select current_setting('server_version_num')::int / 10000
 				|| ' ' || current_setting('wal_level') || ' ' || current_setting('work_mem')`
-			if got, want := query(t, db, settings), fmt.Sprintf("%d logical 3MB", version); got != want {
+			level := "logical"
+			if version >= 19 {
+				level = "replica"
+			}
+			if got, want := query(t, db, settings), fmt.Sprintf("%d %s 3MB", version, level); got != want {
 				t.Fatalf("the server says %s, want %s", got, want)
 			}
 			execSQL(t, db, "create table t(n int)")

@@ -208,7 +208,7 @@ func TestSynchronousStandbyNames(t *testing.T) {
 }
 
 func TestWALLevel(t *testing.T) {
-	l := lab.New(t, lab.OwnPostgres(stack.Setting("wal_level", "replica")))
+	l := lab.New(t, lab.OwnPostgres(stack.Version(18), stack.Setting("wal_level", "replica")))
 	l.Refused(`wal_level is "replica", and logical replication needs "logical"`, "ALTER SYSTEM SET wal_level", "restart")
 	if n := l.Ask("select count(*)::text from pg_publication"); n != "0" {
 		t.Errorf("refused, and made %s publications", n)

@@ -12,11 +12,14 @@ import (
 // The oldest and the newest PostgreSQL: a first start, events, a SIGKILL, a
 // column, a walsender that is cut off, an orderly end.
 func TestOldestAndNewestPostgres(t *testing.T) {
-	for _, version := range []int{14, 18} {
+	for _, version := range stack.Ends() {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			n := lab.NewLane(t, lab.OwnPostgres(stack.Version(version)))
 			if n.PG.Version() != version {
 				t.Fatalf("this is PostgreSQL %d", n.PG.Version())
+			}
+			if version >= 19 && n.Ask(`select current_setting('wal_level') || ' ' || current_setting('effective_wal_level')`) != "replica replica" {
+				t.Fatal("logical decoding is on before the first start")
 			}
 			r := n.Start()
 			reader := n.Reader(n.Topic)
@@ -41,6 +44,9 @@ func TestOldestAndNewestPostgres(t *testing.T) {
 				}
 			} else if !strings.Contains(n.Command("doctor").Exits(0).Out, fmt.Sprintf("PostgreSQL %d.", version)) {
 				t.Error("doctor does not name the version")
+			}
+			if version >= 19 {
+				n.Command("doctor").Exits(0).Says("replica, and logical by itself while there is a logical slot")
 			}
 			n.Finished(r)
 		})
