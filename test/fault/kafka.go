@@ -8,13 +8,14 @@ import (
 	"sync"
 )
 
-// API keys of Kafka's protocol, for DropAnswer and HoldRequest.
+// API keys of Kafka's protocol.
 const (
 	Produce            int16 = 0
 	Fetch              int16 = 1
 	ListOffsets        int16 = 2
 	Metadata           int16 = 3
 	OffsetCommit       int16 = 8
+	FindCoordinator    int16 = 10
 	InitProducerID     int16 = 22
 	AddPartitionsToTxn int16 = 24
 	EndTxn             int16 = 26 // a commit or an abort
@@ -32,8 +33,10 @@ const (
 
 // hooks are the wishes about requests that have not come yet.
 type hooks struct {
-	mu  sync.Mutex
-	all []*hook
+	mu    sync.Mutex
+	all   []*hook
+	lates []*Late
+	waits []*wait
 }
 
 // hook waits for the left-th request of its key.
@@ -115,7 +118,7 @@ func (l *link) copyRequests(to side, from *bufio.Reader) error {
 				return errEnded
 			}
 		}
-		return nil
+		return l.watch(to, from, head)
 	})
 }
 
@@ -126,6 +129,7 @@ func (l *link) copyAnswers(to side, from *bufio.Reader) error {
 		a := l.drop[int32(binary.BigEndian.Uint32(head[lengthSize:]))]
 		l.mu.Unlock()
 		if a == nil {
+			l.told(head, from)
 			return nil
 		}
 		l.reset()
