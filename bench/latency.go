@@ -105,6 +105,7 @@ func (b *bench) steady(ctx context.Context, s *source, r *rig.Relay) error {
 	if err != nil {
 		return err
 	}
+	b.doubts(ctx, r)
 	b.out.set(p+"events_per_commit", float64(events)/commits)
 	b.out.set(p+"commit_ms", 1000*seconds/commits)
 	fmt.Printf("  %.1f events per Kafka transaction, which takes %.1f ms on the average\n", float64(events)/commits, 1000*seconds/commits)

@@ -22,6 +22,22 @@ const DefaultTransactionTimeout = 60 * time.Second
 // that limit counts whole batches.
 const DefaultBatchSize = 1_000_000
 
+// RetryBackoff is retry.backoff.ms and retry.backoff.max.ms of the transactional
+// producers: the library asks again, by itself, for what it got no answer to,
+// this long after it noticed, give or take 20 % (librdkafka 2.15,
+// rd_kafka_broker_buf_retry). AskedOnce follows from it. A larger value makes
+// batches wait longer when a partition gets another leader, a smaller one takes
+// an ordinary slow commit for one that was asked for twice: docs/adr/0020.
+const RetryBackoff = time.Second
+
+// AskedOnce is how soon after a request was sent its answer must come to be
+// known as the answer to the only one: before that the library cannot have asked
+// again.
+const AskedOnce = RetryBackoff * (100 - retryJitter) / 100
+
+// retryJitter is the library's RD_KAFKA_RETRY_JITTER_PERCENT.
+const retryJitter = 20
+
 // maxMessageBytes is message.max.bytes when nothing is set. The topic's limit,
 // which the sink checks before it produces, is the one that decides; this one
 // only has to be out of its way.
@@ -60,6 +76,8 @@ var refused = map[string]string{
 	"enable.idempotence":         "transactions need the idempotent producer; it is always on",
 	"acks":                       "a transaction is only safe when all in-sync replicas have it; acks is always all",
 	"retries":                    "a record that is given up early aborts its transaction; message.timeout.ms is the bound",
+	"retry.backoff.ms":           whyBackoff,
+	"retry.backoff.max.ms":       whyBackoff,
 	"isolation.level":            "the relay reads its checkpoint with read_committed, and knows where it does not",
 	"enable.auto.commit":         "the checkpoint lives in the Kafka transaction, not in consumer offsets",
 	"enable.auto.offset.store":   "the checkpoint lives in the Kafka transaction, not in consumer offsets",
@@ -78,6 +96,8 @@ var refused = map[string]string{
 	"enabled_events":             "it is set by the relay",
 	"opaque":                     "it is a pointer of the program",
 }
+
+const whyBackoff = "by it the relay knows a commit that may have been asked for twice from one that was not; it is one second"
 
 // NewSettings checks the user's librdkafka properties and returns Settings.
 // Nothing is connected. The error names every property that is refused, with
@@ -177,6 +197,9 @@ func (s *Settings) ProducerConfig(id string, batchSize int) *ck.ConfigMap {
 	set(m, "enable.idempotence", "true")
 	set(m, "acks", "all")
 	set(m, "partitioner", "murmur2_random")
+	backoff := strconv.FormatInt(RetryBackoff.Milliseconds(), 10)
+	set(m, "retry.backoff.ms", backoff)
+	set(m, "retry.backoff.max.ms", backoff)
 	// Without reports of success the library frees records as they are
 	// acknowledged, and a commit need not wait until our side took the reports.
 	set(m, "delivery.report.only.error", "true")

@@ -33,7 +33,7 @@ type stream struct {
 // news wakes the loop.
 type news struct {
 	batch *event.Batch // its commit ended, err says how
-	err   error        // else: why the watcher wants the stream to end
+	err   error        // else: why the watcher or the committer wants the stream to end
 }
 
 // stream runs until the end of the stream: nil when ctx is done or the Range is
@@ -45,7 +45,7 @@ func (p *Pipeline) stream(ctx context.Context, saved event.Saved) error {
 	s := &stream{
 		Pipeline: p, core: NewCore(p.Limits),
 		fill: event.NewBatch(p.Pool), spare: event.NewBatch(p.Pool),
-		work: make(chan *event.Batch, 1), news: make(chan news, 4), quit: ctx.Done(), last: time.Now(),
+		work: make(chan *event.Batch, 1), news: make(chan news, 5), quit: ctx.Done(), last: time.Now(),
 	}
 	s.now.Store(&saved)
 	s.core.Restart(saved.Checkpoint())
@@ -81,6 +81,9 @@ func (s *stream) commits(ctx context.Context) {
 				err = s.Sink.Commit(ctx, b)
 			}
 			s.tell(news{batch: b, err: err})
+			if err := s.Sink.Doubt(); err != nil {
+				s.tell(news{err: err}) // the batch counts; the start it asks for need not wait for the next one
+			}
 		}
 	}
 }
@@ -133,8 +136,9 @@ func (s *stream) wakeAtQuit(ctx context.Context) {
 }
 
 // tell hands n to the loop and wakes it from a blocked read. It never blocks:
-// there is room for one batch and for the one error of the watcher, and a loop
-// that has ended finds what is left (forget).
+// there is room for one batch and its doubt, for a second batch that was handed
+// over between the two, with its own, and for the one error of the watcher; a
+// loop that has ended finds what is left (forget).
 func (s *stream) tell(n news) {
 	s.news <- n
 	s.Source.Wake()

@@ -33,6 +33,7 @@ type rig struct {
 	woken   chan struct{}
 	facts   event.Facts
 	commit  func(context.Context, *event.Batch) error // before the batch lands
+	doubt   error                                     // of the last commit; a start forgets it
 	watch   chan error
 	opened  func() // each Take
 	fence   func() // each Fence
@@ -230,7 +231,12 @@ func (f *fakeSink) Commit(ctx context.Context, b *event.Batch) error {
 	return nil
 }
 
-func (f *fakeSink) Close() { f.rig().call("close sink") }
+func (f *fakeSink) Doubt() error { return f.doubt }
+
+func (f *fakeSink) Close() {
+	f.rig().call("close sink")
+	f.doubt = nil
+}
 
 // pass lets d pass on the bubble's clock; no time is spent.
 func pass(d time.Duration) { <-time.After(d) }
@@ -384,6 +390,45 @@ func TestFailedCommitTakesTheOneRecoveryPath(t *testing.T) {
 		}
 		if last := r.status[len(r.status)-1]; last != 108 {
 			t.Errorf("last status %s, want the transaction's end", last)
+		}
+	})
+}
+
+// A commit that may have been asked for twice counts, at once, and the start it
+// asks for does not wait for another event.
+func TestCommitInDoubtCountsAndStartsAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		first := true
+		r.commit = func(context.Context, *event.Batch) error {
+			if first {
+				r.doubt = &event.Fault{What: "asked for twice"}
+			}
+			first = false
+			return nil
+		}
+		err := r.play(t, func() {
+			r.send(transaction(nil, 100, 2))
+			pass(5 * time.Second)
+			r.note(func() {
+				if last := r.status[len(r.status)-1]; last != 108 {
+					t.Errorf("last status %s, want the end of the transaction that was committed", last)
+				}
+			})
+			r.send(transaction(nil, 100, 2)) // Postgres may send it again: it is known
+			r.send(transaction(nil, 120, 1))
+			pass(5 * time.Second)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := []event.Position{{Commit: 100, Ord: 1}, {Commit: 100, Ord: 2}, {Commit: 120, Ord: 1}}; !slices.Equal(r.rows, want) {
+			t.Errorf("rows %v, want %v", r.rows, want)
+		}
+		want := "look take fence read close source close sink look take fence read close source close sink"
+		if got := strings.Join(r.calls, " "); got != want {
+			t.Errorf("calls\n have %s\n want %s", got, want)
 		}
 	})
 }

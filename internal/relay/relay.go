@@ -80,6 +80,9 @@ type Sink interface {
 	// Commit produces the batch and its checkpoint in one transaction and
 	// returns nil only if the broker acknowledged the commit.
 	Commit(ctx context.Context, b *event.Batch) error
+	// Doubt is not nil when the last Commit or Save, which succeeded, may have
+	// been asked for twice: nothing more is committed before the next start.
+	Doubt() error
 	// Close drops both producers without waiting for them.
 	Close()
 }

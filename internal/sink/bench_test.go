@@ -3,11 +3,13 @@ package sink
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cdc-relay/cdc-relay/internal/event"
+	"github.com/cdc-relay/cdc-relay/internal/kafka"
 	"github.com/cdc-relay/cdc-relay/test/stack"
 )
 
@@ -44,6 +46,48 @@ func benchmarkCommit(b *testing.B, k *stack.Kafka, size int) {
 	}
 	b.ReportMetric(float64(n)/time.Since(begin).Seconds(), "msg/s")
 	b.ReportMetric(float64((usage(b)-cpu).Microseconds())/float64(n), "cpu-µs/msg")
+}
+
+// BenchmarkEndTxn measures how long the answer to an EndTxn takes: transactions of
+// five records and a checkpoint, one every 4 ms, as at 1 000 events a second. The
+// larger kafka.AskedOnce is beside it, the fewer ordinary commits are taken for
+// asked twice (docs/adr/0020). Run it with -benchtime 60s; beside other load too.
+func BenchmarkEndTxn(b *testing.B) {
+	for _, n := range []int{1, 3} {
+		b.Run(fmt.Sprintf("brokers=%d", n), func(b *testing.B) { benchmarkEndTxn(b, stack.NewBroker(b, stack.Benchmark(), stack.Brokers(n))) })
+	}
+}
+
+func benchmarkEndTxn(b *testing.B, k *stack.Kafka) {
+	on := newBench(b, k)
+	topic := k.Topic(b, 6, nil)
+	s := on.sink("p", func(o *Options) { o.Topics = []string{topic} })
+	start(b, s)
+	few := batchOf(topic, 5)
+	var all []time.Duration
+	tick := time.NewTicker(4 * time.Millisecond)
+	defer tick.Stop()
+	for b.Loop() {
+		<-tick.C
+		p := s.producers[len(all)%len(s.producers)]
+		if err := p.begin(); err != nil {
+			b.Fatal(err)
+		}
+		if err := s.produce(b.Context(), p, few.Records, []byte("{}")); err != nil {
+			b.Fatal(err)
+		}
+		within, err := p.commit(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		all = append(all, within)
+	}
+	slices.Sort(all)
+	for _, q := range []float64{0.5, 0.99, 0.999, 1} {
+		b.ReportMetric(float64(all[int(q*float64(len(all)-1))].Microseconds())/1000, fmt.Sprintf("ms-p%g", q*100))
+	}
+	doubts, _ := slices.BinarySearch(all, kafka.AskedOnce)
+	b.ReportMetric(float64(len(all)-doubts), "in-doubt")
 }
 
 // batchOf makes n records of 1 KB, half of it random text, with six headers.

@@ -29,8 +29,8 @@ func (s *Sink) transact(ctx context.Context, records []event.Record, saved event
 
 // transaction is transact with the value of the checkpoint; nil deletes it.
 func (s *Sink) transaction(ctx context.Context, records []event.Record, value []byte) error {
-	if !s.usable {
-		return errNotOpen
+	if err := s.ready(); err != nil {
+		return err
 	}
 	// Only a clean commit makes the sink usable again.
 	s.usable = false
@@ -51,15 +51,44 @@ func (s *Sink) transaction(ctx context.Context, records []event.Record, value []
 		return err
 	}
 	crash.Point(crash.TxnCheckpoint)
-	if err := p.commit(ctx); err != nil {
+	within, err := p.commit(ctx)
+	if err != nil {
 		return s.uncommitted(ctx, p, err)
 	}
 	crash.Point(crash.TxnCommitted)
 
+	s.metrics.endTxn.Observe(within.Seconds())
+	s.rejected = false
+	if within >= kafka.AskedOnce {
+		s.doubted(p, within)
+		return nil
+	}
 	s.turn = (s.turn + 1) % len(s.producers)
-	s.usable, s.rejected = true, false
+	s.usable = true
 	return nil
 }
+
+// doubted takes note of a commit that the library may have asked for twice. It
+// counts: the broker has answered that it is done. But the other request may be
+// on its way still, and would commit whatever the next transaction of that id
+// holds when it arrives, because the epoch is the same (KIP-890). So nothing more
+// is produced: only a fence makes that request worthless, and only a start
+// fences, since without the slot we would fence our successor.
+func (s *Sink) doubted(p *producer, within time.Duration) {
+	s.metrics.inDoubt.Inc()
+	s.doubt = &event.Fault{
+		What: fmt.Sprintf("the commit on transactional id %q was answered after %s and may have been asked for twice: the transactional ids are fenced before anything else is produced",
+			p.id, within.Round(time.Millisecond)),
+		Do: fmt.Sprintf("nothing, if it is rare; if it happens again and again: find out why the brokers take %s and longer for a commit (__transaction_state: its replicas, disks, load)", kafka.AskedOnce),
+	}
+	s.log.Warn("a commit was answered late and may have been asked for twice; it counts, and before anything else is produced the transactional ids are fenced and the checkpoint is read",
+		"transactional_id", p.id, "took", within, "sure_below", kafka.AskedOnce)
+}
+
+// Doubt is not nil when the last commit, which succeeded, may have been asked for
+// twice: an event.Fault for the recovery path. Until the Sink is started again no
+// transaction is begun; each attempt returns the same error.
+func (s *Sink) Doubt() error { return s.doubt }
 
 // produce hands the records and then the checkpoint to p.
 func (s *Sink) produce(ctx context.Context, p *producer, records []event.Record, value []byte) error {

@@ -62,6 +62,9 @@ func TestCommitIsRepeatedWhileTheCoordinatorMoves(t *testing.T) {
 	if got := len(b.committed("events")); got != 10 {
 		t.Errorf("%d records, want 10", got)
 	}
+	if s.Doubt() == nil {
+		t.Error("a commit that was asked for five times is not in doubt")
+	}
 }
 
 func TestVerdictsOfACommit(t *testing.T) {

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,7 +15,9 @@ import (
 type metrics struct {
 	commits  prometheus.Counter
 	aborts   prometheus.Counter
+	inDoubt  prometheus.Counter
 	seconds  prometheus.Histogram
+	endTxn   prometheus.Histogram
 	events   prometheus.Counter
 	bytes    prometheus.Counter
 	perBatch prometheus.Histogram
@@ -35,9 +38,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return register(reg, prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}))
 	}
 	return &metrics{
-		commits:  counter("cdc_relay_kafka_commits_total", "Kafka transactions with a batch that were committed."),
-		aborts:   counter("cdc_relay_kafka_aborts_total", "Kafka transactions that were given up and aborted."),
-		seconds:  histogram("cdc_relay_kafka_commit_seconds", "From the begin of a Kafka transaction to the acknowledgment of its commit.", latencies),
+		commits: counter("cdc_relay_kafka_commits_total", "Kafka transactions with a batch that were committed."),
+		aborts:  counter("cdc_relay_kafka_aborts_total", "Kafka transactions that were given up and aborted."),
+		inDoubt: counter("cdc_relay_commits_in_doubt_total", "Commits that succeeded but may have been asked for twice, so that the pipeline was started again from its checkpoint."),
+		seconds: histogram("cdc_relay_kafka_commit_seconds", "From the begin of a Kafka transaction to the acknowledgment of its commit.", latencies),
+		endTxn: histogram("cdc_relay_kafka_end_txn_seconds", "From asking for a commit to its answer. From 0.8 s on it may have been asked for twice.",
+			slices.Sorted(slices.Values(append(slices.Clone(latencies), kafka.AskedOnce.Seconds())))),
 		events:   counter("cdc_relay_events_total", "Records committed to Kafka, without checkpoints."),
 		bytes:    counter("cdc_relay_event_bytes_total", "Bytes of keys, values and header values committed to Kafka."),
 		perBatch: histogram("cdc_relay_batch_events", "Records in a committed batch.", prometheus.ExponentialBuckets(1, 2, 15)),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -55,12 +56,14 @@ func closeAll(ps []*producer) {
 // failure is left to init, which waits longer and says more.
 func (p *producer) connect(ctx context.Context, topic string) {
 	for range 3 {
-		m, err := p.p.GetMetadata(&topic, false, int(slice.Milliseconds()))
+		m, err := p.p.GetMetadata(&topic, false, int(connectSlice.Milliseconds()))
 		if ctx.Err() != nil || err == nil && m.OriginatingBroker.ID >= 0 { // below 0: by the bootstrap address
 			return
 		}
 	}
 }
+
+const connectSlice = 500 * time.Millisecond
 
 func (p *producer) init(ctx context.Context) error { return patiently(ctx, p.p.InitTransactions) }
 
@@ -68,8 +71,31 @@ func (p *producer) init(ctx context.Context) error { return patiently(ctx, p.p.I
 func (p *producer) begin() error { return p.p.BeginTransaction() }
 
 // commit flushes and commits. The error's flags say what it is: nothing but nil
-// is a commit.
-func (p *producer) commit(ctx context.Context) error { return patiently(ctx, p.p.CommitTransaction) }
+// is a commit. within is how long ago its EndTxn can have been sent first: the
+// time of the calls, without those that came back from the flush before it. (A
+// commit is asked for only when every record was acknowledged; one call's share
+// of the flush, a slice at most, stays in.)
+func (p *producer) commit(ctx context.Context) (within time.Duration, err error) {
+	var since time.Time
+	asked := false
+	err = patiently(ctx, func(ctx context.Context) error {
+		if !asked {
+			since = time.Now()
+		}
+		err := p.p.CommitTransaction(ctx)
+		asked = asked || !flushing(err)
+		return err
+	})
+	return time.Since(since), err
+}
+
+// flushing reports whether a call of CommitTransaction came back before it had
+// asked for the commit. The library has no code for that, only a text; should it
+// change, commits whose flush takes long are taken for asked twice.
+func flushing(err error) bool {
+	e, ok := kafka.AsError(err)
+	return ok && e.IsRetriable() && strings.HasPrefix(e.String(), "Failed to flush ")
+}
 
 // abortWithin bounds the abort of a transaction that is given up: it only lets
 // readers go on sooner, the next fence aborts it anyway.
@@ -89,7 +115,7 @@ func (p *producer) reason() error { return p.p.BeginTransaction() }
 
 // slice is how long one call of the library runs before it is called again: it
 // notices the end of ctx only between calls. The calls may be resumed.
-const slice = 500 * time.Millisecond
+const slice = 200 * time.Millisecond
 
 // breath keeps answers that are retriable at once from spinning.
 const breath = 10 * time.Millisecond

@@ -57,7 +57,7 @@ func TestReadBehindAnotherPipelinesOpenTransaction(t *testing.T) {
 		t.Fatalf("read past an open transaction: %+v", saved)
 	case <-time.After(300 * time.Millisecond):
 	}
-	if err := other.producers[0].commit(t.Context()); err != nil {
+	if _, err := other.producers[0].commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for range cap(read) {
@@ -255,8 +255,8 @@ func ownTransactionTimesOut(t *testing.T, k *stack.Kafka) {
 	if n := len(b.committed(topic)); n != 0 {
 		t.Fatalf("%d records", n)
 	}
-	err := s.uncommitted(t.Context(), s.producers[0], s.producers[0].commit(t.Context()))
-	wantVerdict(t, err, event.Fenced, s.id(0), "our own transaction timed out")
+	_, err := s.producers[0].commit(t.Context())
+	wantVerdict(t, s.uncommitted(t.Context(), s.producers[0], err), event.Fenced, s.id(0), "our own transaction timed out")
 	s.Close()
 	start(t, s)
 	if err := s.Commit(t.Context(), batch(topic, "b0", 3, 5)); err != nil {

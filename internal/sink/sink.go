@@ -68,6 +68,7 @@ type Sink struct {
 	producers []*producer
 	turn      int // index of the producer of the next transaction
 	usable    bool
+	doubt     error // the last commit may have been asked for twice; see doubted
 	identity  event.Saved
 	letters   *kafka.Follower // of the dead letters; nil: not asked for yet
 	msg       message
@@ -179,8 +180,8 @@ func (s *Sink) fenceOne(ctx context.Context, i int) (*producer, error) {
 // ids than were fenced (the pipeline was run with more before), those are
 // fenced too and the checkpoint is read again.
 func (s *Sink) Read(ctx context.Context) (event.Saved, error) {
-	if !s.usable {
-		return event.Saved{}, errNotOpen
+	if err := s.ready(); err != nil {
+		return event.Saved{}, err
 	}
 	fenced := s.opt.IDs
 	for {
@@ -239,9 +240,20 @@ func (s *Sink) Close() {
 }
 
 func (s *Sink) dropProducers() {
-	s.usable = false
+	s.usable, s.doubt = false, nil
 	closeAll(s.producers)
 	s.producers = s.producers[:0]
+}
+
+// ready says why no transaction may be begun.
+func (s *Sink) ready() error {
+	switch {
+	case s.doubt != nil:
+		return s.doubt
+	case !s.usable:
+		return errNotOpen
+	}
+	return nil
 }
 
 var errNotOpen = errors.New("the sink is not open: after an error it must be closed and started again (Look, Fence, Read)")

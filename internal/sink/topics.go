@@ -95,8 +95,8 @@ func (s *Sink) batchSize() int {
 // there, does it take the record? A broker's no would come late, for the whole
 // transaction, and without naming the record.
 func (s *Sink) admit(ctx context.Context, records []event.Record) error {
-	if !s.usable {
-		return errNotOpen
+	if err := s.ready(); err != nil {
+		return err
 	}
 	var name *string
 	var t *kafka.Topic

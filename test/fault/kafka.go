@@ -31,12 +31,14 @@ const (
 	frameMost   = 1 << 30 // longer: this is no Kafka frame
 )
 
-// hooks are the wishes about requests that have not come yet.
+// hooks are the wishes about requests that have not come yet, and the versions
+// of those that have.
 type hooks struct {
-	mu    sync.Mutex
-	all   []*hook
-	lates []*Late
-	waits []*wait
+	mu       sync.Mutex
+	all      []*hook
+	lates    []*Late
+	waits    []*wait
+	versions map[int16]int16 // the highest, by API key
 }
 
 // hook waits for the left-th request of its key.
@@ -72,6 +74,17 @@ func (p *Proxy) HoldRequest(apiKey int16, n int) (reached <-chan struct{}, relea
 	return h.reach, sync.OnceFunc(func() { close(h.let) })
 }
 
+// Version returns the highest version of the requests with this API key that
+// have come by; -1: there was none.
+func (p *Proxy) Version(apiKey int16) int16 {
+	p.hooks.mu.Lock()
+	defer p.hooks.mu.Unlock()
+	if v, any := p.hooks.versions[apiKey]; any {
+		return v
+	}
+	return -1
+}
+
 func (s *hooks) add(h *hook) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,9 +93,13 @@ func (s *hooks) add(h *hook) {
 
 // due counts a request and returns the hooks whose turn it is; they are
 // forgotten.
-func (s *hooks) due(key int16) (due []*hook) {
+func (s *hooks) due(key, version int16) (due []*hook) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.versions == nil {
+		s.versions = map[int16]int16{}
+	}
+	s.versions[key] = max(version, s.versions[key])
 	var rest []*hook
 	for _, h := range s.all {
 		if h.key == key {
@@ -104,7 +121,8 @@ func (l *link) copyRequests(to side, from *bufio.Reader) error {
 	return l.copyFrames(to, from, requestHead, func(head []byte) error {
 		key := int16(binary.BigEndian.Uint16(head[lengthSize:]))
 		id := int32(binary.BigEndian.Uint32(head[lengthSize+4:]))
-		for _, h := range l.proxy.hooks.due(key) {
+		version := int16(binary.BigEndian.Uint16(head[lengthSize+2:]))
+		for _, h := range l.proxy.hooks.due(key, version) {
 			if h.answer != nil {
 				l.mu.Lock()
 				l.drop[id] = h.answer

@@ -63,6 +63,9 @@ func TestHoldRequestHoldsOnlyWhatIsBehindIt(t *testing.T) {
 	client, target := pair(t, p, conns)
 	client.send(request(3, 1, "first"))
 	target.want(request(3, 1, "first"))
+	if v, none := p.Version(3), p.Version(0); v != 7 || none != -1 {
+		t.Errorf("versions %d and %d of what came and of what did not, want 7 and -1", v, none)
+	}
 	client.slowly(request(0, 2, "held") + request(3, 3, "behind"))
 	closed(t, reached)
 	target.mute()

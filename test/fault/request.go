@@ -26,7 +26,7 @@ func parse(frame []byte) (r Request, ok bool) {
 	b := kbin.Reader{Src: frame}
 	r.Key = b.Int16()
 	version := b.Int16()
-	if newest, known := versions[r.Key]; !known || version > newest {
+	if most, known := newest[r.Key]; !known || version > most {
 		return r, false
 	}
 	b.Int32()          // correlation id
@@ -52,8 +52,8 @@ func parse(frame []byte) (r Request, ok bool) {
 	return r, b.Ok()
 }
 
-// versions are the newest ones, per kind of request, that begin with the id.
-var versions = map[int16]int16{Produce: 12, FindCoordinator: 3, InitProducerID: 5, AddPartitionsToTxn: 3, EndTxn: 5}
+// newest are the newest versions, per kind of request, that begin with the id.
+var newest = map[int16]int16{Produce: 12, FindCoordinator: 3, InitProducerID: 5, AddPartitionsToTxn: 3, EndTxn: 5}
 
 func flexible(key, version int16) bool {
 	r := kmsg.RequestForKey(key)

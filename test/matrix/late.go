@@ -279,7 +279,7 @@ func (s *straggler) takeover() error {
 	if err := s.next(); err != nil {
 		return err
 	}
-	second, err := s.l.launch([]string{"run"}, arm{crash.TxnBegun, s.id + 1}, arm{crash.RecoverClosed, 1})
+	second, err := s.l.launch([]string{"run"}, arm{crash.TxnBegun, s.id + 1}) // a standby passes RecoverClosed again and again
 	if err != nil {
 		return err
 	}
@@ -320,7 +320,7 @@ func (s *straggler) open() error {
 			stored := fault.Answered(s.l.w.Kafka.Proxies(), func(r fault.Request) bool {
 				return r.Key == fault.Produce && r.ID == s.late.Request().ID
 			})
-			if err := s.r.arm(s.l.ctx, arm{s.middle, 1}); err != nil {
+			if err := s.hold(s.r, arm{s.middle, 1}); err != nil {
 				return err
 			}
 			s.r.release(at)
