@@ -15,8 +15,11 @@ GOLANGCI := $(CDC_RELAY_CACHE)/bin/golangci-lint-$(GOLANGCI_VERSION)
 # Tests run in a stack (Postgres, broker, registry) that is started once.
 STACK := go run ./test/stack/run up --
 
-# Most tests wait for servers, not for a processor.
-GOTEST := go test -parallel 8
+# Most tests wait for servers, which want a processor when they start: twice as many
+# tests as processors in one package, and as many packages as processors. vet is the
+# business of `verify`, and nobody debugs a test binary that is linked again each time.
+PARALLEL ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+GOTEST := go test -vet=off -ldflags='-s -w' -parallel $(PARALLEL)
 
 .PHONY: help build demo demo-stop test test-short test-crash test-mutants test-contracts soak guarantees race lint bench takeover generate verify clean model audit-10m
 
@@ -32,10 +35,17 @@ demo: ## 10 000 events through real parts, with a SIGKILL in the middle (KEEP=1 
 demo-stop: ## end a demo that was left running
 	go run ./test/demo -stop
 
-test: ## everything a newcomer should see green: unit and end-to-end tests on real parts
-	$(STACK) $(GOTEST) -timeout 15m ./...
+# The relay under test, without crash points and with them, built before anything runs:
+# a test that needs it finds it (test/rig), and compiles nothing beside the others.
+.PHONY: tested
+tested:
+	go build -ldflags='-s -w' -o build/tested/relay/cdc-relay ./cmd/cdc-relay
+	go build -ldflags='-s -w' -tags crashpoints -o build/tested/crashpoints/cdc-relay ./cmd/cdc-relay
 
-test-short: ## unit tests and what needs no broker of its own
+test: tested ## everything a newcomer should see green: unit and end-to-end tests on real parts
+	$(STACK) $(GOTEST) -timeout 30m ./...
+
+test-short: tested ## unit tests and what needs no broker of its own
 	$(STACK) $(GOTEST) -short -timeout 5m ./...
 
 test-crash: ## the fault matrix: a kill at every arrow, on real parts (RUNS=3: three times in a row); writes build/crash.json
@@ -53,7 +63,7 @@ soak: ## one relay under load and random faults for T (T=20m), with bounds on wh
 guarantees: ## the tables of docs/guarantees.md, from the last runs in build/
 	go run ./test/matrix/run -guarantees
 
-race: ## the tests under the race detector
+race: tested ## the tests under the race detector
 	$(STACK) $(GOTEST) -race -timeout 30m ./...
 
 lint: $(GOLANGCI) ## linters, with the import rules
@@ -65,13 +75,13 @@ $(GOLANGCI):
 	mv $(dir $@)golangci-lint $@
 
 audit-10m: ## `audit` on 10 million events with planted losses and duplicates, within 300 MB (10 GB of disk, minutes)
-	CDC_RELAY_AUDIT_EVENTS=10000000 go test ./test/e2e -run TestAuditLarge -count=1 -v -timeout 90m
+	CDC_RELAY_AUDIT_EVENTS=10000000 go test ./test/e2e/letters -run TestAuditLarge -count=1 -v -timeout 90m
 
 bench: ## drain, latency and memory against pg_recvlogical; writes build/bench.json
 	go run ./bench
 
 takeover: ## how long a standby takes to take over, N=5 times each; writes build/takeover.json
-	go test ./test/e2e -run '^TestTakeover$$' -count 1 -parallel 1 -timeout 30m -v -takeovers $(or $(N),5)
+	go test ./test/e2e/faults -run '^TestTakeover$$' -count 1 -parallel 1 -timeout 30m -v -takeovers $(or $(N),5)
 model: ## the protocol in every reachable state of small worlds, and what leaving a clause out breaks; writes build/model.json
 	go run ./docs/model -o build/model.json
 

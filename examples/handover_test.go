@@ -20,7 +20,7 @@ import (
 // The line deploy/handover.sql draws is exact on every version: what the slot
 // holds behind it are the marked rows, all of them and no others, while
 // transactions of every length insert. The whole recipe, with relay and workers,
-// is test/e2e TestMigration.
+// is test/e2e/adopt TestMigration.
 func TestHandover(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {

@@ -32,7 +32,7 @@ func TestSmall(t *testing.T) {
 	})
 	dir := t.TempDir()
 	p := &Parts{Stack: s, Dir: dir, Out: t.Output()}
-	if p.Binary, err = rig.Build(ctx, dir); err != nil {
+	if p.Binary, err = rig.Tested(ctx); err != nil {
 		t.Fatal(err)
 	}
 	seed := int(time.Now().Unix())

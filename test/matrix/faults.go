@@ -71,9 +71,10 @@ func terminateWalsender(l *lab, r *relay, at crash.Name) error {
 	return l.terminate()
 }
 
-// terminate ends the walsender that holds the slot, if one does.
+// terminate ends the walsender that holds the slot, if one does, and waits for its
+// end.
 func (l *lab) terminate() error {
-	_, err := l.ask("select count(pg_terminate_backend(active_pid))::text from pg_replication_slots where slot_name = $1 and active_pid is not null", l.slot)
+	_, err := l.ask("select count(pg_terminate_backend(active_pid, 10000))::text from pg_replication_slots where slot_name = $1 and active_pid is not null", l.slot)
 	return err
 }
 

@@ -36,7 +36,7 @@ func TestFastCells(t *testing.T) {
 	})
 	build := filepath.Join(rig.Root(), "build")
 	r := &Runner{Stack: s, Registry: s.Registry().URL(), Dir: filepath.Join(build, "crash-fast"), Seed: uint64(time.Now().UnixNano()), Worlds: 1, Out: t.Output()}
-	if r.Binary, err = Build(ctx, filepath.Join(build, "matrix"), ""); err != nil {
+	if r.Binary, err = rig.Held(ctx); err != nil {
 		t.Fatal(err)
 	}
 	results, err := r.Run(ctx, slices.DeleteFunc(Cells(), func(c Cell) bool { return !c.Fast }))

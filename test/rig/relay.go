@@ -16,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/cdc-relay/cdc-relay/test/stack"
 )
 
 // Relay is a relay as a process of its own.
@@ -218,8 +220,14 @@ lines:
 // PID is the process's id.
 func (r *Relay) PID() int { return r.cmd.Process.Pid }
 
-// Signal sends sig.
-func (r *Relay) Signal(sig syscall.Signal) error { return r.cmd.Process.Signal(sig) }
+// Signal sends sig. SIGSTOP is in effect when it returns, and SIGCONT is; the end
+// that another asks for is waited for with Exit.
+func (r *Relay) Signal(sig syscall.Signal) error {
+	if sig == syscall.SIGSTOP {
+		return stack.Freeze(r.PID())
+	}
+	return r.cmd.Process.Signal(sig)
+}
 
 // Kill ends it with SIGKILL and waits.
 func (r *Relay) Kill() {

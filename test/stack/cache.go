@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -159,4 +161,38 @@ func (c *cache) mavenCopy(ctx context.Context, artifact, dir string) error {
 	}
 	c.out.line("downloaded %s in %.1f s", artifact, time.Since(start).Seconds())
 	return nil
+}
+
+// turn waits until this machine has a processor for one more part that starts, in
+// all processes that use the cache. Ten brokers that start at once are up as late
+// as the last of them, and nothing else gets on meanwhile.
+func (c *cache) turn(ctx context.Context) (done func(), err error) {
+	dir := filepath.Join(c.dir, "locks")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("folder of the cache locks: %w", err)
+	}
+	var got *os.File
+	poll(startBound, 10*time.Millisecond, func() bool {
+		for i := range runtime.NumCPU() {
+			if got, err = tryTurn(filepath.Join(dir, "start-"+strconv.Itoa(i))); got != nil {
+				return true
+			}
+		}
+		return ctx.Err() != nil
+	})
+	if got == nil {
+		return nil, fmt.Errorf("wait for a turn to start: %w", errors.Join(ctx.Err(), err))
+	}
+	return func() { _ = got.Close() }, nil // frees it
+}
+
+func tryTurn(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }

@@ -135,7 +135,11 @@ func (g *guard) removeDir(dir string) error {
 	return g.say("u %s", dir)
 }
 
-// close ends whatever is left and waits for the watchdog, at most 15 s.
+// patience bounds every wait for a part. It is for one that hangs, and claims
+// nothing about speed: beside twenty other processes a broker needs minutes to be up.
+const patience = 5 * time.Minute
+
+// close ends whatever is left and waits for the watchdog.
 func (g *guard) close() error {
 	g.mu.Lock()
 	pipe := g.pipe
@@ -146,13 +150,13 @@ func (g *guard) close() error {
 	}
 	_ = pipe.Close()
 	pid := g.cmd.Process.Pid
-	gone := poll(15*time.Second, 5*time.Millisecond, func() bool {
+	gone := poll(patience, 5*time.Millisecond, func() bool {
 		got, err := syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
 		return got == pid || errors.Is(err, syscall.ECHILD)
 	})
 	_ = g.cmd.Process.Release()
 	if !gone {
-		return fmt.Errorf("the watchdog shell (process %d) did not end within 15 s", pid)
+		return fmt.Errorf("the watchdog shell (process %d) did not end within %s", pid, patience)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func findJava(ctx context.Context) (java, error) {
 	if err != nil {
 		return java{}, fmt.Errorf("no Java: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, path, "-version").CombinedOutput()
 	if err != nil {
@@ -72,8 +72,8 @@ func (s *Stack) archive(ctx context.Context, name string, j java, classPath stri
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(p.signal(syscall.SIGTERM), p.wait(time.Minute)); err != nil {
-			return errors.Join(err, p.killTree(10*time.Second))
+		if err := errors.Join(p.signal(syscall.SIGTERM), p.wait(patience)); err != nil {
+			return errors.Join(err, p.killTree())
 		}
 		if _, err := os.Stat(filepath.Join(dir, "classes.jsa")); err != nil {
 			return p.failure("wrote no class archive")

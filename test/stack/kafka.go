@@ -127,7 +127,7 @@ func (k *Kafka) do(verb string, nodes []int, f func(context.Context) error) erro
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := f(ctx); err != nil {
 		return fmt.Errorf("%s the broker (%s, nodes %v): %w", verb, k.info.Kind, nodes, err)
@@ -148,7 +148,7 @@ func (k *Kafka) isDown() bool {
 func (k *Kafka) Topic(t testing.TB, partitions int, config map[string]string) string {
 	t.Helper()
 	name := topicName(t.Name()) + "-" + randomHex()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := k.CreateTopic(ctx, name, partitions, config); err != nil {
 		t.Fatalf("stack: %v", err)
@@ -157,7 +157,7 @@ func (k *Kafka) Topic(t testing.TB, partitions int, config map[string]string) st
 		if k.isDown() {
 			return // an own cluster: it ends with the test
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 		defer cancel()
 		if err := k.DeleteTopic(ctx, name); err != nil {
 			t.Errorf("stack: %v", err)
@@ -209,7 +209,7 @@ func (k *Kafka) CreateTopic(ctx context.Context, name string, partitions int, co
 		}
 	}
 	var last error
-	led := poll(20*time.Second, 10*time.Millisecond, func() bool {
+	led := poll(patience, 10*time.Millisecond, func() bool {
 		last = topicLed(ctx, cl, name, partitions)
 		return last == nil || ctx.Err() != nil
 	})
@@ -271,7 +271,7 @@ func (k *Kafka) DeleteTopic(ctx context.Context, name string) error {
 		}
 	}
 	var last error
-	gone := poll(20*time.Second, 10*time.Millisecond, func() bool {
+	gone := poll(patience, 10*time.Millisecond, func() bool {
 		last = topicLed(ctx, cl, name, 0)
 		return errors.Is(last, kerr.UnknownTopicOrPartition) || ctx.Err() != nil
 	})
@@ -287,8 +287,8 @@ func (k *Kafka) client() (*kgo.Client, error) { return newClient(k.info.Bootstra
 func newClient(bootstrap string) (*kgo.Client, error) {
 	cl, err := kgo.NewClient(
 		kgo.SeedBrokers(strings.Split(bootstrap, ",")...),
-		kgo.DialTimeout(2*time.Second),
-		kgo.RetryTimeout(5*time.Second),
+		kgo.DialTimeout(10*time.Second),
+		kgo.RetryTimeout(patience),
 		kgo.MetadataMinAge(10*time.Millisecond),
 	)
 	if err != nil {
@@ -301,7 +301,7 @@ func newClient(bootstrap string) (*kgo.Client, error) {
 // one when want is 0). check is asked in between and ends the wait early.
 func brokersReady(ctx context.Context, bootstrap string, want int, check func() error) error {
 	var last error
-	ok := poll(time.Minute, 20*time.Millisecond, func() bool {
+	ok := poll(patience, 20*time.Millisecond, func() bool {
 		if last = errors.Join(ctx.Err(), check()); last != nil {
 			return true
 		}
@@ -309,7 +309,7 @@ func brokersReady(ctx context.Context, bootstrap string, want int, check func() 
 		return last == nil
 	})
 	if !ok {
-		return fmt.Errorf("the broker at %s does not answer within a minute: %w", bootstrap, last)
+		return fmt.Errorf("the broker at %s does not answer within %s: %w", bootstrap, patience, last)
 	}
 	return last
 }
@@ -317,10 +317,10 @@ func brokersReady(ctx context.Context, bootstrap string, want int, check func() 
 // brokersListed asks each address by a client of its own: a cluster whose first
 // broker is up answers for all, and the others may still refuse.
 func brokersListed(ctx context.Context, bootstrap string, want int) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(bootstrap, ",")...), kgo.RequestRetries(0),
-		kgo.DialTimeout(2*time.Second), kgo.RequestTimeoutOverhead(time.Second))
+		kgo.DialTimeout(10*time.Second), kgo.RequestTimeoutOverhead(10*time.Second))
 	if err != nil {
 		return err
 	}

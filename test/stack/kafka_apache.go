@@ -114,7 +114,12 @@ func (s *Stack) newApache(ctx context.Context, c brokerConfig) (_ *Kafka, err er
 	if err := a.prepare(); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
-	if err := a.start(ctx, nil); err != nil {
+	done, err := s.cache.turn(ctx)
+	if err == nil {
+		err = a.start(ctx, nil)
+		done()
+	}
+	if err != nil {
 		return nil, errors.Join(err, a.close())
 	}
 	info := KafkaInfo{Bootstrap: a.bootstrap(), Kind: "apache"}
@@ -270,7 +275,7 @@ func (a *apache) stop(_ context.Context, ids []int) error {
 		if n.proc.wait(30*time.Second) == nil {
 			return nil
 		}
-		return n.proc.killTree(10 * time.Second)
+		return n.proc.killTree()
 	})
 }
 
@@ -283,7 +288,7 @@ func (a *apache) kill(ids []int) error {
 			}
 			n.killed = st.Size()
 		}
-		return n.proc.killTree(10 * time.Second)
+		return n.proc.killTree()
 	})
 }
 
@@ -322,7 +327,7 @@ func (a *apache) close() error {
 	var errs []error
 	for _, n := range a.all() {
 		if n.proc != nil {
-			errs = append(errs, n.proc.killTree(10*time.Second))
+			errs = append(errs, n.proc.killTree())
 		}
 		n.release()
 	}

@@ -143,7 +143,7 @@ func (p *PG) do(verb string, running bool, f func(context.Context) error) error 
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := f(ctx); err != nil {
 		return fmt.Errorf("%s PostgreSQL %d: %w", verb, p.info.Version, err)
@@ -158,13 +158,13 @@ func (p *PG) do(verb string, running bool, f func(context.Context) error) error 
 func (p *PG) Database(t testing.TB) string {
 	t.Helper()
 	name := "test_" + randomHex()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := p.exec(ctx, "create database "+name); err != nil {
 		t.Fatalf("stack: create a database: %v", err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 		defer cancel()
 		if err := p.DropDatabase(ctx, name); err != nil && !p.down() {
 			t.Errorf("stack: %v", err)

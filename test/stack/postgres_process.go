@@ -47,6 +47,11 @@ func (s *Stack) newPGProcess(ctx context.Context, kind, bin string, version int,
 		Version: version, Kind: kind, BinDir: p.bin, Log: p.log,
 		DataDir: filepath.Join(base, "data"), SocketDir: filepath.Join(base, "s"),
 	}
+	done, err := s.cache.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	if err := p.initdb(info); err != nil {
 		return nil, err
 	}
@@ -151,8 +156,8 @@ func (p *pgProcess) initdb(info PGInfo) error {
 	if err != nil {
 		return err
 	}
-	if err := proc.wait(time.Minute); err != nil {
-		return errors.Join(proc.failure("too slow"), proc.killTree(10*time.Second))
+	if err := proc.wait(patience); err != nil {
+		return errors.Join(proc.failure("too slow"), proc.killTree())
 	}
 	if proc.status.ExitStatus() != 0 || !proc.status.Exited() {
 		return proc.failure("failed")
@@ -211,14 +216,14 @@ func (p *pgProcess) start(ctx context.Context) error {
 		return err
 	}
 	p.proc = proc
-	up := poll(time.Minute, 5*time.Millisecond, func() bool {
+	up := poll(patience, 5*time.Millisecond, func() bool {
 		return ctx.Err() != nil || proc.exited() || postmasterReady(filepath.Join(data, "postmaster.pid"), proc.pid)
 	})
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case !up:
-		return proc.failure("not ready within a minute")
+		return proc.failure("not ready within " + patience.String())
 	case proc.exited():
 		return proc.failure("did not start")
 	}
@@ -258,14 +263,14 @@ func (p *pgProcess) stop(ctx context.Context, mode string) error {
 	if err := p.proc.signal(sig.number); err != nil {
 		return err
 	}
-	bound := time.Minute
+	bound := patience
 	if end, ok := ctx.Deadline(); ok {
 		bound = time.Until(end)
 	}
 	return p.proc.wait(bound)
 }
 
-func (p *pgProcess) kill() error   { return p.proc.killTree(10 * time.Second) }
+func (p *pgProcess) kill() error   { return p.proc.killTree() }
 func (p *pgProcess) pause() error  { return p.proc.pauseTree() }
 func (p *pgProcess) resume() error { return p.proc.resumeTree() }
 
@@ -274,7 +279,7 @@ func (p *pgProcess) end() error {
 	if p.proc == nil || p.proc.exited() {
 		return nil
 	}
-	return p.proc.killTree(10 * time.Second)
+	return p.proc.killTree()
 }
 
 func (p *pgProcess) close() error {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -132,55 +133,46 @@ func (p *proc) signal(sig syscall.Signal) error {
 }
 
 // killTree ends the process and all its descendants with SIGKILL and waits
-// until none of them is left. The parent is stopped first: it cannot start
-// another child between the look and the kill.
-func (p *proc) killTree(bound time.Duration) error {
+// until none of them is left. They are frozen first: none starts another child
+// between the look and the kill.
+func (p *proc) killTree() error {
 	if p.exited() {
 		return nil
 	}
-	if err := p.signal(syscall.SIGSTOP); err != nil {
-		return err
+	all, err := freezeTree(p.pid)
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.name, err)
 	}
-	children := descendants(p.pid)
-	for _, pid := range append([]int{p.pid}, children...) {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+	for _, pid := range all {
+		if err := send(pid, syscall.SIGKILL); err != nil {
 			return fmt.Errorf("kill %s (process %d): %w", p.name, pid, err)
 		}
 	}
-	if err := p.wait(bound); err != nil {
+	if err := p.wait(patience); err != nil {
 		return err
 	}
-	gone := poll(bound, 2*time.Millisecond, func() bool {
-		for _, pid := range children {
-			if alive(pid) {
-				return false
-			}
-		}
-		return true
-	})
+	gone := poll(patience, 2*time.Millisecond, func() bool { return !slices.ContainsFunc(all[1:], alive) })
 	if !gone {
 		return fmt.Errorf("%s: children of process %d are still there after SIGKILL", p.name, p.pid)
 	}
 	return nil
 }
 
-// pauseTree stops the process and its descendants, parent first; resumeTree
+// pauseTree freezes the process and its descendants, parent first; resumeTree
 // continues them, parent last.
 func (p *proc) pauseTree() error {
-	if err := p.signal(syscall.SIGSTOP); err != nil {
-		return err
+	if p.exited() {
+		return fmt.Errorf("%s: %w", p.name, errExited)
 	}
-	for _, pid := range descendants(p.pid) {
-		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("pause %s (process %d): %w", p.name, pid, err)
-		}
+	if _, err := freezeTree(p.pid); err != nil {
+		return fmt.Errorf("pause %s: %w", p.name, err)
 	}
 	return nil
 }
 
 func (p *proc) resumeTree() error {
 	for _, pid := range descendants(p.pid) {
-		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil && !errors.Is(err, syscall.ESRCH) {
+		if err := send(pid, syscall.SIGCONT); err != nil {
 			return fmt.Errorf("resume %s (process %d): %w", p.name, pid, err)
 		}
 	}
@@ -259,7 +251,12 @@ func childrenByParent() map[int][]int {
 
 // procStat reads parent and state from /proc; ok is false without it.
 func procStat(pid int) (ppid int, state string, ok bool) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	return readStat("/proc/" + strconv.Itoa(pid))
+}
+
+// readStat is procStat for the folder of a process or of one of its threads.
+func readStat(dir string) (ppid int, state string, ok bool) {
+	b, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
 		return 0, "", false
 	}

@@ -60,7 +60,7 @@ func (r *SR) do(verb string, f func(context.Context) error) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := f(ctx); err != nil {
 		return fmt.Errorf("%s the registry (%s): %w", verb, r.info.Kind, err)
@@ -71,9 +71,9 @@ func (r *SR) do(verb string, f func(context.Context) error) error {
 // registryReady waits until GET /subjects answers 200. check is asked in
 // between and ends the wait early.
 func registryReady(ctx context.Context, url string, check func() error) error {
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	var last error
-	ok := poll(time.Minute, 20*time.Millisecond, func() bool {
+	ok := poll(patience, 20*time.Millisecond, func() bool {
 		if last = errors.Join(ctx.Err(), check()); last != nil {
 			return true
 		}
@@ -81,7 +81,7 @@ func registryReady(ctx context.Context, url string, check func() error) error {
 		return last == nil
 	})
 	if !ok {
-		return fmt.Errorf("the registry does not answer within a minute: %w", last)
+		return fmt.Errorf("the registry does not answer within %s: %w", patience, last)
 	}
 	return last
 }
@@ -89,7 +89,7 @@ func registryReady(ctx context.Context, url string, check func() error) error {
 // setBackward makes BACKWARD the global compatibility level, Confluent's
 // default; Apicurio begins with none at all.
 func setBackward(ctx context.Context, url string) error {
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	if _, err := call(ctx, client, http.MethodPut, url+"/config", `{"compatibility":"BACKWARD"}`); err != nil {
 		return fmt.Errorf("set the global compatibility level: %w", err)
 	}

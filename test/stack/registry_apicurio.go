@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 )
 
 // apicurioRelease is Apicurio Registry for every Java from 17 on. The 3.x line
@@ -85,7 +84,12 @@ func (s *Stack) newApicurio(ctx context.Context) (_ *SR, err error) {
 	if err := a.layOut(); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
-	if err := a.start(ctx); err != nil {
+	done, err := s.cache.turn(ctx)
+	if err == nil {
+		err = a.start(ctx)
+		done()
+	}
+	if err != nil {
 		return nil, errors.Join(err, a.close())
 	}
 	return &SR{info: RegistryInfo{URL: a.url(), Kind: "apicurio", Log: a.log}, server: a, own: true}, nil
@@ -141,7 +145,7 @@ func (a *apicurio) stop() error {
 	if a.proc == nil {
 		return nil
 	}
-	return a.proc.killTree(10 * time.Second)
+	return a.proc.killTree()
 }
 
 func (a *apicurio) close() error {
