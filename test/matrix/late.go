@@ -41,22 +41,17 @@ type lateKind struct {
 	starts bool // a start sends it, and no transaction
 }
 
-// lateTimeout is socket.timeout.ms where a request times out. An abort is given
-// up within two seconds, and has to be asked for twice by then.
-func lateTimeout(kind string) string {
-	if kind == "abort" {
-		return "500"
-	}
-	return "2000"
-}
+// lateTimeout is socket.timeout.ms where a request times out.
+const lateTimeout = "2000"
 
 // lateTransaction is transaction.timeout.ms: while one is held open, and its end
 // is on its way, the broker must not end it.
 const lateTransaction = "20000"
 
 // lateCells are all that make sense. The end of a transaction cannot arrive in
-// the same one, and an abort is always followed by a recovery: its next
-// transaction is that of recovered. Finding a coordinator changes nothing at any
+// the same one. An abort is always followed by a recovery: its next transaction
+// is that of recovered; and one that times out is given up before the library
+// asks again, which does not keep it from arriving. Finding a coordinator changes nothing at any
 // broker: it is enough that it is answered late once.
 func lateCells() []Cell {
 	all := map[string][]string{
@@ -95,7 +90,7 @@ func lateCell(world Kind, kind, how, when string) Cell {
 	c.change = func(conf *rig.Config) {
 		conf.Kafka["transaction.timeout.ms"] = lateTransaction
 		if how == "timeout" {
-			conf.Kafka["socket.timeout.ms"] = lateTimeout(kind)
+			conf.Kafka["socket.timeout.ms"] = lateTimeout
 		}
 	}
 	c.story = func(l *lab) error {
@@ -236,6 +231,8 @@ func (s *straggler) asksAgain() error {
 	s.id = id
 	if s.how == "reset" {
 		s.late.Reset()
+	} else if s.kind.key == fault.EndTxn && !s.kind.commit {
+		return s.next() // the relay has given it up
 	}
 	return s.signal(s.late.Again(), "the library asked again and got a success")
 }
