@@ -35,6 +35,16 @@ var lateKinds = map[string]lateKind{
 	"abort":            {key: fault.EndTxn},
 }
 
+// latePrefix begins their names.
+const latePrefix = "late-"
+
+// isLate reports whether a group of cells is about late requests.
+func isLate(group string) bool {
+	_, kind, ok := strings.Cut(group, latePrefix)
+	_, known := lateKinds[kind]
+	return ok && known
+}
+
 type lateKind struct {
 	key    int16
 	commit bool
@@ -83,7 +93,7 @@ func lateCells() []Cell {
 }
 
 func lateCell(world Kind, kind, how, when string) Cell {
-	c := Cell{Name: fmt.Sprintf("late-%s/%s/%s", kind, how, when), Kind: world, proxied: true}
+	c := Cell{Name: fmt.Sprintf(latePrefix+"%s/%s/%s", kind, how, when), Kind: world, proxied: true}
 	if world != Single {
 		c.Name = string(world) + "/" + c.Name
 	}
