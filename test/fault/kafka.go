@@ -8,13 +8,14 @@ import (
 	"sync"
 )
 
-// API keys of Kafka's protocol, for DropAnswer and HoldRequest.
+// API keys of Kafka's protocol.
 const (
 	Produce            int16 = 0
 	Fetch              int16 = 1
 	ListOffsets        int16 = 2
 	Metadata           int16 = 3
 	OffsetCommit       int16 = 8
+	FindCoordinator    int16 = 10
 	InitProducerID     int16 = 22
 	AddPartitionsToTxn int16 = 24
 	EndTxn             int16 = 26 // a commit or an abort
@@ -35,6 +36,8 @@ const (
 type hooks struct {
 	mu       sync.Mutex
 	all      []*hook
+	lates    []*Late
+	waits    []*wait
 	versions map[int16]int16 // the highest, by API key
 }
 
@@ -133,7 +136,7 @@ func (l *link) copyRequests(to side, from *bufio.Reader) error {
 				return errEnded
 			}
 		}
-		return nil
+		return l.watch(to, from, head)
 	})
 }
 
@@ -144,6 +147,7 @@ func (l *link) copyAnswers(to side, from *bufio.Reader) error {
 		a := l.drop[int32(binary.BigEndian.Uint32(head[lengthSize:]))]
 		l.mu.Unlock()
 		if a == nil {
+			l.told(head, from)
 			return nil
 		}
 		l.reset()

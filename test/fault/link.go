@@ -31,13 +31,16 @@ type link struct {
 	shut   chan struct{}     // not nil: frozen; closed by thaw
 	gone   bool              // vanished
 	over   bool              // ended
-	drop   map[int32]*answer // by correlation id: answers to swallow
+	drop   map[int32]*answer // by correlation id: answers to swallow,
+	asked  map[int32]*asked  // and answers that are waited for
+	kept   bool              // a request of it is late
+	lost   chan struct{}     // closed when the server has ended a link that keeps a request
 
 	up, down sync.Mutex // held while bytes are written to server, to client
 }
 
 func newLink(p *Proxy, client *net.TCPConn) *link {
-	return &link{proxy: p, client: client, ended: make(chan struct{}), drop: map[int32]*answer{}}
+	return &link{proxy: p, client: client, ended: make(chan struct{}), drop: map[int32]*answer{}, asked: map[int32]*asked{}, lost: make(chan struct{})}
 }
 
 // run forwards until both directions have ended.
@@ -95,7 +98,7 @@ type side struct {
 // file as one, anything else as a reset.
 func (l *link) direction(to side, from *net.TCPConn, copy func(side, *bufio.Reader) error) {
 	err := copy(to, bufio.NewReaderSize(from, bufferSize))
-	if l.pass() != nil {
+	if l.pass() != nil || from != l.client && l.outlives(from) {
 		return
 	}
 	if errors.Is(err, io.EOF) && to.to.CloseWrite() == nil {
@@ -126,6 +129,9 @@ func (l *link) send(to side, b []byte) error {
 		}
 		n, err := l.write(to, b)
 		b = b[n:]
+		if err != nil && to.to == l.client && l.outlives(to.to) {
+			return nil // nobody listens any more
+		}
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}

@@ -59,6 +59,7 @@ var fast = []string{
 	"stream/txn.checkpoint/kill-relay", "stream/txn.committed/zombie", "stream/ack.before/terminate-walsender",
 	"stream/txn.records/cut-kafka", "stream/split.handed/kill-relay", "start/start.fenced/zombie", "start/start.read/standby",
 	"first/first.slot/kill-relay", "recreate/recreate.intent/kill-relay", "idle/txn.checkpoint/kill-relay",
+	"late-commit/reset/middle",
 }
 
 // Cells returns the whole matrix.
@@ -80,6 +81,7 @@ func Cells() []Cell {
 		out = append(out, pair(start, crash.StartFenced, fault, Three))
 	}
 	out = append(out, stories()...)
+	out = append(out, lateCells()...)
 	for i := range out {
 		out[i].Fast = slices.Contains(fast, out[i].Name) || out[i].Fast
 	}

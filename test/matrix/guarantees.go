@@ -62,9 +62,14 @@ func (s *Summary) table() string {
 	fmt.Fprintf(&b, "| %d | %d | %d | %d | %d | %d | %d | %d | %d of %d samples | %d |\n\n", s.Cells, s.Runs, s.Kills, s.Events, s.Lost, s.Duplicated, s.Reordered,
 		s.PartialTransactions, s.AckAheadSamples, s.Samples, len(s.FailedCells))
 	b.WriteString("| group | cells |\n|---|---|\n")
+	late := 0
 	for _, g := range slices.Sorted(maps.Keys(s.Groups)) {
 		fmt.Fprintf(&b, "| %s | %d |\n", g, s.Groups[g])
+		if isLate(g) {
+			late += s.Groups[g]
+		}
 	}
+	fmt.Fprintf(&b, "\nIn %d cells (late-init to late-abort) a request arrives behind its own retry.\n", late)
 	fmt.Fprintf(&b, "\nSeeds %v; kills are SIGKILLs of relays. `go run ./test/matrix/run -list` names the cells.\n", s.Seeds)
 	return b.String()
 }

@@ -96,22 +96,25 @@ func Mutants() []Mutant {
 	}
 	return p.p.BeginTransaction()
 }`},
-			{atProducer, "func (p *producer) commit(ctx context.Context) error { return patiently(ctx, p.p.CommitTransaction) }", `func (p *producer) commit(ctx context.Context) error {
+			{atProducer, "func (p *producer) commit(ctx context.Context) (within time.Duration, err error) {", `func (p *producer) commit(ctx context.Context) (within time.Duration, err error) {
 	done := make(chan error, 1)
 	ctx = context.WithoutCancel(ctx)
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
-		done <- patiently(ctx, p.p.CommitTransaction)
+		_, err := p.committed(ctx)
+		done <- err
 	}()
 	select {
 	case err := <-done:
-		return err
+		return 0, err
 	case <-time.After(50 * time.Millisecond):
 		p.pending = done
-		return nil
+		return 0, nil
 	}
-}`},
+}
+
+func (p *producer) committed(ctx context.Context) (within time.Duration, err error) {`},
 			{atProducer, "	_ = p.p.Purge(", "	_ = p.settled()\n	_ = p.p.Purge("},
 		}, []string{"commit-under-way/id-0/kill-relay", "commit-under-way/id-1/kill-relay"}},
 		{"drop-by-safe", []edit{
@@ -161,6 +164,9 @@ func Mutants() []Mutant {
 		{"ignore-a-produce-error", []edit{
 			{atProducer, "		if !ok || e.Code() != ck.ErrQueueFull {\n			return err\n", "		if !ok || e.Code() != ck.ErrQueueFull {\n			return nil\n"},
 		}, []string{"produce/refused-by-the-client"}},
+		{"commit-asked-twice", []edit{
+			{atCommit, "	if within >= kafka.AskedOnce {\n", "	if within < 0 { // never in doubt\n"},
+		}, []string{"late-commit/reset/middle", "late-commit/reset/kill", "late-commit/timeout/middle"}},
 	}
 }
 

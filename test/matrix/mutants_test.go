@@ -36,3 +36,22 @@ func TestCellsHaveNamesOfTheirOwn(t *testing.T) {
 		}
 	}
 }
+
+// Late requests are counted apart, also those on three brokers.
+func TestGroups(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]struct {
+		group string
+		late  bool
+	}{
+		"stream/txn.begun/zombie":           {"stream", false},
+		"three/stream/ack.before/cut-kafka": {"three", false},
+		"late-zombie/id-0/start.read":       {"late-zombie", false},
+		"late-commit/reset/middle":          {"late-commit", true},
+		"three/late-commit/reset/moved":     {"three/late-commit", true},
+	} {
+		if got := groupOf(Cell{Name: name}); got != want.group || isLate(got) != want.late {
+			t.Errorf("%s is of group %s (late: %v), want %v", name, got, isLate(got), want)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -102,18 +103,24 @@ func (r *relay) arm(ctx context.Context, a arm) error {
 
 // reached waits until the relay holds at the point.
 func (r *relay) reached(ctx context.Context, at crash.Name) error {
+	_, err := r.reachedOne(ctx, at)
+	return err
+}
+
+// reachedOne waits until the relay holds at one of the points.
+func (r *relay) reachedOne(ctx context.Context, points ...crash.Name) (crash.Name, error) {
 	ctx, cancel := context.WithTimeout(ctx, reachWithin)
 	defer cancel()
 	for {
 		select {
 		case got := <-r.at:
-			if got == at {
-				return nil
+			if slices.Contains(points, got) {
+				return got, nil
 			}
 		case <-r.Done():
-			return fmt.Errorf("the relay ended (%w) before it reached %s:\n%s", r.Wait(), at, tail(r.Log()))
+			return "", fmt.Errorf("the relay ended (%w) before it reached %s:\n%s", r.Wait(), points, tail(r.Log()))
 		case <-ctx.Done():
-			return fmt.Errorf("the relay did not reach %s: %w\n%s", at, ctx.Err(), tail(r.Log()))
+			return "", fmt.Errorf("the relay did not reach %s: %w\n%s", points, ctx.Err(), tail(r.Log()))
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cdc-relay/cdc-relay/test/rig"
@@ -101,13 +102,14 @@ func (r *Runner) Matrix(ctx context.Context, cells []Cell, runs int, path string
 	return nil
 }
 
+// groupOf is the first part of a cell's name. Late requests have groups of their
+// own on three brokers, too.
 func groupOf(c Cell) string {
-	for i, b := range c.Name {
-		if b == '/' {
-			return c.Name[:i]
-		}
+	group, rest, _ := strings.Cut(c.Name, "/")
+	if more, _, _ := strings.Cut(rest, "/"); strings.HasPrefix(more, latePrefix) {
+		return group + "/" + more
 	}
-	return c.Name
+	return group
 }
 
 func write(path string, v any) error {

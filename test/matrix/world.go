@@ -63,13 +63,13 @@ func NewWorld(ctx context.Context, s *stack.Stack, kind Kind, binary, registry s
 			stack.BrokerSetting("transaction.remove.expired.transaction.cleanup.interval.ms", "500"))
 	}
 	kafka, end, err := s.NewBroker(ctx, opts...)
+	if errors.Is(err, stack.ErrProxied) {
+		// Another kind than Apache Kafka: what needs a proxy before the broker is
+		// left out there, and says so.
+		kafka, end, err = s.NewBroker(ctx, opts[1:]...)
+	}
 	if err != nil {
-		// Another kind than Apache Kafka cannot be proxied: what needs a proxy
-		// before the broker is left out there, and says so.
-		var perr error
-		if kafka, end, perr = s.NewBroker(ctx, opts[1:]...); perr != nil {
-			return nil, errors.Join(err, perr)
-		}
+		return nil, err
 	}
 	w.Kafka, w.end = kafka, append(w.end, end)
 	base, err := url.Parse(pg.URL("postgres"))
