@@ -9,7 +9,8 @@
 // A proxy of [NewKafka] also follows the frames of Kafka's protocol, without
 // changing them, and can hit one request exactly: [Proxy.DropAnswer] lets the
 // broker decide and keeps the client from learning it, [Proxy.HoldRequest]
-// keeps a request from the broker for as long as the test wants.
+// keeps a request from the broker for as long as the test wants. [Proxy.Delay]
+// hits requests, answers and connections at random.
 //
 // What it cannot imitate: a peer's kernel that is gone, too. Bytes sent to a
 // frozen proxy are acknowledged by this machine's kernel until its buffers are

@@ -15,6 +15,7 @@ const (
 	ListOffsets        int16 = 2
 	Metadata           int16 = 3
 	OffsetCommit       int16 = 8
+	FindCoordinator    int16 = 10
 	InitProducerID     int16 = 22
 	AddPartitionsToTxn int16 = 24
 	EndTxn             int16 = 26 // a commit or an abort
