@@ -9,8 +9,9 @@
 // A proxy of [NewKafka] also follows the frames of Kafka's protocol, without
 // changing them, and can hit one request exactly: [Proxy.DropAnswer] lets the
 // broker decide and keeps the client from learning it, [Proxy.HoldRequest]
-// keeps a request from the broker for as long as the test wants, and [Delay] keeps
-// one until its client has asked again, and delivers it then.
+// keeps a request from the broker for as long as the test wants, and [Late] keeps
+// one until its client has asked again, and delivers it then. [Proxy.Delay] hits
+// requests, answers and connections at random.
 //
 // What it cannot imitate: a peer's kernel that is gone, too. Bytes sent to a
 // frozen proxy are acknowledged by this machine's kernel until its buffers are

@@ -50,6 +50,11 @@ func (l *link) run(ctx context.Context) {
 		l.reset()
 		return
 	}
+	defer l.end((*net.TCPConn).Close)
+	if d := l.proxy.delaying(); d != nil {
+		l.delay(d, server)
+		return
+	}
 	requests, answers := l.copyPlain, l.copyPlain
 	if l.proxy.kafka {
 		requests, answers = l.copyRequests, l.copyAnswers
@@ -58,7 +63,6 @@ func (l *link) run(ctx context.Context) {
 	wg.Go(func() { l.direction(side{to: server, writing: &l.up}, l.client, requests) })
 	wg.Go(func() { l.direction(side{to: l.client, writing: &l.down}, server, answers) })
 	wg.Wait()
-	l.end((*net.TCPConn).Close)
 }
 
 // dial connects to the target, after a thaw if the proxy is frozen. A target
@@ -96,7 +100,7 @@ type side struct {
 
 // direction copies from one side to the other and passes its end on: an end of
 // file as one, anything else as a reset.
-func (l *link) direction(to side, from *net.TCPConn, copy func(side, *bufio.Reader) error) {
+func (l *link) direction(to side, from io.Reader, copy func(side, *bufio.Reader) error) {
 	err := copy(to, bufio.NewReaderSize(from, bufferSize))
 	if l.pass() != nil || from != l.client && l.outlives(from) {
 		return

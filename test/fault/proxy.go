@@ -26,6 +26,7 @@ type Proxy struct {
 	frozen bool
 	refuse bool
 	closed bool
+	delays *Delays // of new connections
 }
 
 // New listens on a free port of 127.0.0.1 and forwards to target (host:port),

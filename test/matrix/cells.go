@@ -82,6 +82,7 @@ func Cells() []Cell {
 	}
 	out = append(out, stories()...)
 	out = append(out, lateCells()...)
+	out = append(out, delayCells()...)
 	for i := range out {
 		out[i].Fast = slices.Contains(fast, out[i].Name) || out[i].Fast
 	}
@@ -148,7 +149,7 @@ func underLoad(l *lab, at crash.Name) (*relay, error) {
 }
 
 // load0 starts the load at the usual pace.
-func (l *lab) load0() *load { return l.startLoad(pace) }
+func (l *lab) load0() *load { return l.startLoad(pace, 0) }
 
 // whileStarting holds a relay that starts with a backlog.
 func whileStarting(l *lab, at crash.Name) (*relay, error) {

@@ -95,7 +95,7 @@ func (s *Soaked) line() string {
 	for _, k := range s.Faults {
 		n += k
 	}
-	return fmt.Sprintf("\n### The last soak\n\n%.0f minutes, %d faults, %d events, %d restarts in one process: %d lost, %d duplicated. RSS %d MB after the first round of faults and %d MB at the end; threads %d and %d, file descriptors %d and %d, goroutines %d and %d.\n",
-		s.Minutes, n, s.Verdict.Events, s.Restarts, s.Verdict.Lost, s.Verdict.Doubled, s.First.RSS>>20, s.Last.RSS>>20,
+	return fmt.Sprintf("\n### The last soak\n\n%.0f minutes, %d faults, %d random delays (%d requests arrived after the relay could have asked again), %d events, %d restarts in one process: %d lost, %d duplicated. RSS %d MB after the first round of faults and %d MB at the end; threads %d and %d, file descriptors %d and %d, goroutines %d and %d.\n",
+		s.Minutes, n, s.Delayed, s.Elders, s.Verdict.Events, s.Restarts, s.Verdict.Lost, s.Verdict.Doubled, s.First.RSS>>20, s.Last.RSS>>20,
 		s.First.Threads, s.Last.Threads, s.First.Files, s.Last.Files, s.First.Goroutines, s.Last.Goroutines)
 }

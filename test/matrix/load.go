@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -27,14 +28,18 @@ type load struct {
 	over chan struct{}
 	done sync.WaitGroup
 	once sync.Once
+
+	ahead int          // events the relay may be behind; then the writers wait
+	wrote atomic.Int64 // events that were committed, as far as the writers know
 }
 
 // writers is how many services write at a time.
 const writers = 3
 
-// startLoad starts the writers; each commits a transaction every so often.
-func (l *lab) startLoad(every time.Duration) *load {
-	w := &load{over: make(chan struct{})}
+// startLoad starts the writers; each commits a transaction every so often, as
+// long as consumers are not further behind than so many events (0: whatever).
+func (l *lab) startLoad(every time.Duration, ahead int) *load {
+	w := &load{over: make(chan struct{}), ahead: ahead}
 	for i := range writers {
 		random := rand.New(rand.NewPCG(l.seed, uint64(i)+1)) //nolint:gosec // repeatable by its seed
 		w.done.Go(func() { w.write(l.ctx, l, random, every) })
@@ -66,6 +71,9 @@ func (w *load) write(ctx context.Context, l *lab, random *rand.Rand, every time.
 			return
 		case <-tick.C:
 		}
+		if w.ahead > 0 && int(w.wrote.Load())-l.watch.seen() > w.ahead {
+			continue
+		}
 		bound, cancel := context.WithTimeout(ctx, 5*time.Second) // a server may freeze
 		var err error
 		if conn == nil || conn.IsClosed() {
@@ -74,7 +82,8 @@ func (w *load) write(ctx context.Context, l *lab, random *rand.Rand, every time.
 			}
 		}
 		if conn != nil {
-			_ = transaction(bound, conn, random) // the server may go away: its log is the truth
+			n, _ := transaction(bound, conn, random) // the server may go away: its log is the truth
+			w.wrote.Add(int64(n))
 		}
 		cancel()
 	}
@@ -83,8 +92,9 @@ func (w *load) write(ctx context.Context, l *lab, random *rand.Rand, every time.
 // errBack rolls a transaction back.
 var errBack = errors.New("rolled back on purpose")
 
-// transaction commits, or in one of seven cases rolls back, one to six events.
-func transaction(ctx context.Context, conn *pgx.Conn, random *rand.Rand) error {
+// transaction commits, or in one of seven cases rolls back, one to six events, and
+// returns how many were committed for sure.
+func transaction(ctx context.Context, conn *pgx.Conn, random *rand.Rand) (int, error) {
 	events := make([]outbox.Event, 1+random.IntN(6))
 	for i := range events {
 		events[i] = newEvent(fmt.Sprintf("hot-%d", random.IntN(hotKeys)), rig.Types[random.IntN(2)], i)
@@ -100,9 +110,12 @@ func transaction(ctx context.Context, conn *pgx.Conn, random *rand.Rand) error {
 		return nil
 	})
 	if errors.Is(err, errBack) {
-		return nil
+		return 0, nil
 	}
-	return err
+	if err != nil {
+		return 0, err
+	}
+	return len(events), nil
 }
 
 func newEvent(key, kind string, seq int) outbox.Event {

@@ -35,7 +35,9 @@ type Soaked struct {
 	Minutes  float64        `json:"minutes"`
 	Seed     uint64         `json:"seed"`
 	Faults   map[string]int `json:"faults"`
-	Restarts int            `json:"restarts"` // of the pipeline, in the one process
+	Delayed  int            `json:"delayed"`        // requests, answers and connections, at random
+	Elders   int            `json:"elder_requests"` // that arrived after the relay could have asked again
+	Restarts int            `json:"restarts"`       // of the pipeline, in the one process
 	Verdict  Verdict        `json:"verdict"`
 	First    Footprint      `json:"after_first_round"`
 	Last     Footprint      `json:"at_the_end"`
@@ -54,8 +56,12 @@ func soakFaults() []Fault {
 	return out
 }
 
-// Soak runs one relay under load for d, with a random fault at a random point
-// every few seconds, and demands at the end that everything arrived exactly once
+// seldom is how often a soak delays requests, in parts of a cell of random delays:
+// every fault has its bounds to be over in.
+const seldom = 0.04
+
+// Soak runs one relay under load for d, with requests delayed at random all along
+// and a random fault at a random point every few seconds, and demands at the end that everything arrived exactly once
 // and that the process holds no more than at the beginning.
 func (r *Runner) Soak(ctx context.Context, d time.Duration, path string) (err error) {
 	w, err := NewWorld(ctx, r.Stack, Single, r.Binary, r.Registry)
@@ -63,7 +69,7 @@ func (r *Runner) Soak(ctx context.Context, d time.Duration, path string) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	l, err := newLab(ctx, w, filepath.Join(r.Dir, "soak"), r.Seed, nil)
+	l, err := newLab(ctx, w, filepath.Join(r.Dir, "soak"), r.Seed, hasty)
 	if err != nil {
 		return err
 	}
@@ -89,7 +95,7 @@ func (r *Runner) Soak(ctx context.Context, d time.Duration, path string) (err er
 		}
 	}
 	err = errors.Join(err, serr, s.grown(), write(path, &s))
-	fmt.Fprintf(r.Out, "soak: %.1f minutes, faults %v, %d restarts; %s\n  first round %+v\n  at the end  %+v\n", s.Minutes, s.Faults, s.Restarts, v, s.First, s.Last)
+	fmt.Fprintf(r.Out, "soak: %.1f minutes, faults %v, %d delays, %d elder requests, %d restarts; %s\n  first round %+v\n  at the end  %+v\n", s.Minutes, s.Faults, s.Delayed, s.Elders, s.Restarts, v, s.First, s.Last)
 	return err
 }
 
@@ -98,6 +104,11 @@ func (r *Runner) soak(l *lab, d time.Duration, s *Soaked) (*relay, error) {
 	if err != nil {
 		return nil, err
 	}
+	delays, err := l.delay(seldom)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { delays.Calm(); s.Delayed, s.Elders = delays.Count() }()
 	random := rand.New(rand.NewPCG(l.seed, 3)) //nolint:gosec // repeatable by its seed
 	faults, points := soakFaults(), groups()[0].points
 	for n, by := 0, time.Now().Add(d); n < len(faults) || time.Now().Before(by); n++ {

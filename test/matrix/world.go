@@ -38,6 +38,7 @@ type World struct {
 	pg       *fault.Proxy
 	registry *httptest.Server // of what relays are told
 	broken   atomic.Bool      // it answers 503
+	delays   *fault.Delays    // of Kafka, or nil
 	end      []func() error
 }
 
@@ -110,6 +111,9 @@ func (w *World) heal() error {
 	for _, p := range w.Kafka.Proxies() {
 		p.Thaw()
 		p.Refuse(false)
+	}
+	if w.delays != nil {
+		w.delays.Calm()
 	}
 	return nil
 }
