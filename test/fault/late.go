@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"sync"
 )
@@ -305,10 +304,10 @@ func (l *link) deliver(t *Late, to side, b []byte) error {
 
 // outlives reports whether the link goes on although one of its sides has ended:
 // it keeps a request, whose way to the broker is what is left of it.
-func (l *link) outlives(ended *net.TCPConn) bool {
+func (l *link) outlives(ended io.Reader) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.kept && ended == l.server {
+	if l.kept && ended == io.Reader(l.server) {
 		close(l.lost)
 	}
 	return l.kept
