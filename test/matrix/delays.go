@@ -24,7 +24,7 @@ const (
 const (
 	elders        = 10
 	outliveWithin = 6 * time.Second
-	behindMost    = 200 // events, so that what has piled up has its bounds, too
+	behindMost    = 200
 )
 
 // delayCells are of random delays, a seed each.
@@ -114,7 +114,7 @@ func (l *lab) delayed(random *rand.Rand) (*fault.Delays, *relay, error) {
 	var r *relay
 	var err error
 	if !early {
-		if r, err = l.trickling(); err != nil {
+		if r, err = l.followed(behindMost); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -123,20 +123,21 @@ func (l *lab) delayed(random *rand.Rand) (*fault.Delays, *relay, error) {
 		return nil, nil, err
 	}
 	if early {
-		r, err = l.trickling()
+		r, err = l.followed(behindMost)
 	} else {
 		l.w.kafkaCut() // connections are made anew
 	}
 	return d, r, err
 }
 
-// trickling is a relay that streams under a load it can follow.
-func (l *lab) trickling() (*relay, error) {
+// followed is streaming with writers that wait while consumers are so many events
+// behind: what piles up behind delays on a slow machine has its bounds, too.
+func (l *lab) followed(behind int) (*relay, error) {
 	r, err := l.run()
 	if err != nil {
 		return nil, err
 	}
-	l.load = l.startLoad(pace, behindMost)
+	l.load = l.startLoad(pace, behind)
 	return r, l.flows()
 }
 
