@@ -20,10 +20,12 @@ const (
 )
 
 // elders is how many requests of a cell outlive their client's connection before
-// the relay is killed, at most; outliveWithin bounds the waiting for them.
+// the relay is killed, at most; outliveWithin bounds the waiting for them, and
+// within delayedWithin consumers see a commit: an open transaction may be before it.
 const (
 	elders        = 10
 	outliveWithin = 6 * time.Second
+	delayedWithin = 6 * time.Second
 	behindMost    = 200
 )
 
@@ -87,6 +89,7 @@ func (l *lab) delay(often float64) (*fault.Delays, error) {
 // randomDelays has every request meet random delays while rows are published. Two
 // of three seeds kill the relay in the middle, or give its slot to a second one.
 func randomDelays(l *lab) error {
+	l.visible = delayedWithin
 	random := rand.New(rand.NewPCG(l.seed, 4)) //nolint:gosec // repeatable by its seed
 	d, r, err := l.delayed(random)
 	if err != nil {
