@@ -130,13 +130,13 @@ func TestSchemasInCI(t *testing.T) {
 	subject := s.Topic + "-value"
 	s.production()
 	s.Rewrite(func(c *rig.Config) { c.Extra += s.example("lint") })
-	if got := states(s.Lane.Lab, 0, "check"); len(got) != 1 || got[0].State != "new" || got[0].Subject != subject || got[0].Schema != "OrderPlacedV1" {
+	if got := states(s.Lab, 0, "check"); len(got) != 1 || got[0].State != "new" || got[0].Subject != subject || got[0].Schema != "OrderPlacedV1" {
 		t.Fatalf("check: %+v", got)
 	}
-	if got := states(s.Lane.Lab, 5, "diff"); got[0].State != "absent" {
+	if got := states(s.Lab, 5, "diff"); got[0].State != "absent" {
 		t.Errorf("diff: %+v", got)
 	}
-	if got := states(s.Lane.Lab, 0, "register", "--dry-run"); got[0].State != "to register" || got[0].ID != 0 {
+	if got := states(s.Lab, 0, "register", "--dry-run"); got[0].State != "to register" || got[0].ID != 0 {
 		t.Errorf("register --dry-run: %+v", got)
 	}
 	s.Command("run").Exits(3).Says("next: cdc-relay schemas register")
@@ -144,11 +144,11 @@ func TestSchemasInCI(t *testing.T) {
 		command, _, _ := strings.Cut(strings.TrimSpace(line), " #")
 		s.Command(strings.Fields(command)[1:]...).Exits(0)
 	}
-	again := states(s.Lane.Lab, 0, "register")
+	again := states(s.Lab, 0, "register")
 	if again[0].State != "unchanged" || again[0].Version != 1 || again[0].ID == 0 {
 		t.Errorf("register, again: %+v", again)
 	}
-	if got := states(s.Lane.Lab, 0, "check"); got[0].State != "registered" || got[0].ID != again[0].ID {
+	if got := states(s.Lab, 0, "check"); got[0].State != "registered" || got[0].ID != again[0].ID {
 		t.Errorf("check: %+v", got)
 	}
 	s.Command("schemas", "diff").Exits(0).Says(subject + ": OrderPlacedV1 is version 1")
@@ -163,7 +163,7 @@ func TestSchemasInCI(t *testing.T) {
 	// Only a doc changes: registers, and diff says so.
 	s.file("Line.avsc", "line", func(x string) string { return strings.Replace(x, "How many.", "How many of it.", 1) })
 	s.Command("schemas", "diff").Exits(5).Says("OrderPlacedV1 differs from version 1 in its documentation only", `~ lines[].quantity  doc: "How many." -> "How many of it."`, "next: cdc-relay schemas check")
-	if got := states(s.Lane.Lab, 0, "register"); got[0].State != "registered" || got[0].Version != 2 {
+	if got := states(s.Lab, 0, "register"); got[0].State != "registered" || got[0].Version != 2 {
 		t.Errorf("register a doc: %+v", got)
 	}
 
@@ -171,7 +171,7 @@ func TestSchemasInCI(t *testing.T) {
 	s.file("Line.avsc", "line", func(x string) string {
 		return strings.Replace(x, `"fields": [`, `"fields": [{"name": "unit", "type": "string", "doc": "Of what."},`, 1)
 	})
-	bad := states(s.Lane.Lab, 3, "check")
+	bad := states(s.Lab, 3, "check")
 	if bad[0].State != "incompatible" || bad[0].Level != "BACKWARD" || bad[0].Against != "version 2" || len(bad[0].Reasons) != 1 ||
 		bad[0].Reasons[0].Path != "lines[].unit" || bad[0].Reasons[0].Rule != "field_default" || bad[0].Registry == "" {
 		t.Errorf("check: %+v", bad)
@@ -180,18 +180,18 @@ func TestSchemasInCI(t *testing.T) {
 	s.Command("schemas", "register").Exits(3).Says("OrderPlacedV1 under "+subject, "next: cdc-relay schemas check")
 	s.Command("schemas", "diff").Exits(5).Says("+ lines[].unit  string")
 	s.level(subject, "FORWARD")
-	if got := states(s.Lane.Lab, 0, "check"); got[0].State != "compatible" || got[0].Level != "FORWARD" {
+	if got := states(s.Lab, 0, "check"); got[0].State != "compatible" || got[0].Level != "FORWARD" {
 		t.Errorf("check at FORWARD: %+v", got)
 	}
 	s.level(subject, "BACKWARD_TRANSITIVE")
-	if got := states(s.Lane.Lab, 3, "check"); got[0].Against != "version 1" {
+	if got := states(s.Lab, 3, "check"); got[0].Against != "version 1" {
 		t.Errorf("check at BACKWARD_TRANSITIVE: %+v", got)
 	}
 
 	// What the registry lets pass although readers go wrong is told too.
 	s.file("Line.avsc", "line", nil)
 	s.file("OrderPlacedV1.avsc", "order-v1", func(x string) string { return strings.Replace(x, `"scale": 2`, `"scale": 3`, 1) })
-	if got := states(s.Lane.Lab, 0, "check"); got[0].State != "compatible" || len(got[0].Warnings) == 0 || got[0].Warnings[0].Rule != "decimal" {
+	if got := states(s.Lab, 0, "check"); got[0].State != "compatible" || len(got[0].Warnings) == 0 || got[0].Warnings[0].Rule != "decimal" {
 		t.Errorf("check of another scale: %+v", got)
 	}
 }
@@ -207,7 +207,7 @@ func TestTwoVersionsSideBySide(t *testing.T) {
 			s.Command("config", "validate").Exits(0)
 			r := s.Start() // an environment that registers
 			prefix := map[string]string{"record": "", "topic_record": s.Topic + "-"}[naming]
-			got := states(s.Lane.Lab, 0, "check")
+			got := states(s.Lab, 0, "check")
 			if len(got) != 2 || got[0].Subject != prefix+s.space+".OrderPlacedV1" || got[1].Subject != prefix+s.space+".OrderPlacedV2" || got[0].State != "registered" || got[1].State != "registered" {
 				t.Fatalf("check: %+v", got)
 			}
@@ -228,12 +228,12 @@ func TestTwoVersionsUnderOneSubject(t *testing.T) {
 	s := newShop(t, "topic")
 	s.file("OrderPlacedV2.avsc", "order-v2", nil)
 	// Before either is registered the first counts for the second, and none is.
-	fresh := states(s.Lane.Lab, 3, "check")
+	fresh := states(s.Lab, 3, "check")
 	if fresh[0].State != "new" || fresh[1].State != "incompatible" || fresh[1].Against != "OrderPlacedV1, which would be registered first" || len(fresh[1].Reasons) != 3 {
 		t.Errorf("check: %+v", fresh)
 	}
 	s.Command("schemas", "register").Exits(3).Says("OrderPlacedV2 under " + s.Topic + "-value")
-	if got := states(s.Lane.Lab, 3, "check"); got[0].State != "new" {
+	if got := states(s.Lab, 3, "check"); got[0].State != "new" {
 		t.Errorf("register refused, and yet: %+v", got)
 	}
 	s.Check(os.Remove(filepath.Join(s.schemas, "OrderPlacedV2.avsc")))
@@ -242,7 +242,7 @@ func TestTwoVersionsUnderOneSubject(t *testing.T) {
 	says := []string{"topic " + s.Topic, "OrderPlacedV2 cannot follow OrderPlacedV1", "subject_name: record"}
 	s.Command("config", "validate").Exits(0).Says(append(says, "warning: ")...)
 	s.Command("schemas", "check", "--offline").Exits(3).Says(says...)
-	got := states(s.Lane.Lab, 3, "check")
+	got := states(s.Lab, 3, "check")
 	var rules []string
 	for _, r := range got[1].Reasons {
 		rules = append(rules, r.Path+" "+r.Rule)
@@ -280,11 +280,11 @@ func TestSchemaReferences(t *testing.T) {
 	_, references, _ := strings.Cut(example, "references: ")
 	s := newShop(t, "topic", lab.With(func(c *rig.Config) { c.References = strings.TrimSpace(references) }))
 	s.production()
-	if got := states(s.Lane.Lab, 0, "check"); len(got) != 2 || got[0].State != "new" || got[1].State != "new" {
+	if got := states(s.Lab, 0, "check"); len(got) != 2 || got[0].State != "new" || got[1].State != "new" {
 		t.Fatalf("check: %+v", got)
 	}
 	s.Command("run").Exits(3).Says("it refers to "+s.space+".Line", "next: cdc-relay schemas register")
-	first := states(s.Lane.Lab, 0, "register")
+	first := states(s.Lab, 0, "register")
 	if len(first) != 2 || first[0].Subject != s.space+".Line" || first[1].Subject != s.Topic+"-value" || first[0].State != "registered" || first[1].State != "registered" {
 		t.Fatalf("register: %+v", first)
 	}
@@ -300,7 +300,7 @@ func TestSchemaReferences(t *testing.T) {
 		return strings.Replace(x, `"fields": [`, `"fields": [{"name": "unit", "type": "string", "doc": "Of what.", "default": "piece"},`, 1)
 	})
 	s.Command("schemas", "diff").Exits(5).Says(s.space+".Line: "+s.space+".Line differs from version 1", "+ lines[].unit  string, default \"piece\"")
-	second := states(s.Lane.Lab, 0, "register")
+	second := states(s.Lab, 0, "register")
 	if second[0].Version != 2 || second[1].Version != 2 || second[1].ID == first[1].ID {
 		t.Errorf("register: %+v", second)
 	}
@@ -316,7 +316,7 @@ func TestSchemaReferences(t *testing.T) {
 	// What does not fit is refused, and named.
 	s.file("Line.avsc", "line", func(x string) string { return strings.Replace(x, `"type": "int"`, `"type": "string"`, 1) })
 	s.Command("schemas", "register").Exits(3).Says("Line under " + s.space + ".Line")
-	bad := states(s.Lane.Lab, 3, "check")
+	bad := states(s.Lab, 3, "check")
 	if bad[0].State != "incompatible" || len(bad[0].Reasons) != 1 || bad[0].Reasons[0].Path != "quantity" ||
 		bad[1].State != "incompatible" || bad[1].Reasons[0].Path != "lines[].quantity" {
 		t.Errorf("check: %+v", bad)

@@ -59,7 +59,7 @@ func newWriting(t *testing.T) *writing {
 	var err error
 	w.dec, err = rig.NewDecoder(w.SR.URL())
 	w.Check(err)
-	w.reader = w.Lab.Reader(w.thin, w.rich)
+	w.reader = w.Reader(w.thin, w.rich)
 	return w
 }
 

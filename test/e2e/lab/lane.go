@@ -103,7 +103,7 @@ func (n *Lane) Begin() *Open {
 	n.Check(err)
 	// A test that fails in between must not wait for the connection for ever.
 	// After a commit this does nothing.
-	n.Cleanup(func() { tx.Rollback(context.WithoutCancel(n.Context())) })
+	n.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(n.Context())) }) // nothing is left of it in any case
 	return &Open{n, tx}
 }
 

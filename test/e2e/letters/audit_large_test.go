@@ -73,7 +73,7 @@ func TestAuditLarge(t *testing.T) {
 	g.fillTable()
 	// The slot is made after the rows, so the relay brings none of them; its
 	// checkpoint says that they are past.
-	r := g.Lab.Start()
+	r := g.Start()
 	g.fillTopic()
 
 	rep, seconds, used := g.measure()
