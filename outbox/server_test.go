@@ -38,6 +38,19 @@ func exampleServer(ctx context.Context) (url string, end func(), err error) {
 		_ = pg.DropDatabase(ctx, name) // else it goes with the server
 		_ = s.Close()
 	}
-	_, err = migrations.Up(ctx, pg.URL(name))
-	return pg.URL(name), end, err
+	if _, err = migrations.Up(ctx, pg.URL(name)); err != nil {
+		return "", nil, err
+	}
+	return pg.URL(name), end, makeSlot(ctx, pg.URL(name), name)
+}
+
+// makeSlot makes the slot a relay would have: from PostgreSQL 19 on emit_event
+// refuses where there is none.
+func makeSlot(ctx context.Context, url, name string) error {
+	c, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	_, err = c.Exec(ctx, "select pg_create_logical_replication_slot($1, 'pgoutput')", name)
+	return errors.Join(err, c.Close(ctx))
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/cdc-relay/cdc-relay/migrations"
 	"github.com/cdc-relay/cdc-relay/test/rig"
 	"github.com/cdc-relay/cdc-relay/test/stack"
@@ -45,8 +47,25 @@ func TestPython(t *testing.T) {
 	if _, err := migrations.Up(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}
+	makeSlot(t, url)
 	t.Log(python(t, folder(), []string{"PYTHONPATH=" + folder(), "CDC_RELAY_TEST_DATABASE=" + url},
 		"-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "tests"))
+}
+
+// makeSlot makes the slot a relay would have: from PostgreSQL 19 on emit_event
+// refuses where there is none.
+func makeSlot(t *testing.T, url string) {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Exec(t.Context(), "select pg_create_logical_replication_slot(current_database(), 'pgoutput')"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestTypes has mypy read the package as its users' mypy would.

@@ -20,11 +20,13 @@ const (
 )
 
 // elders is how many requests of a cell outlive their client's connection before
-// the relay is killed, at most; outliveWithin bounds the waiting for them.
+// the relay is killed, at most; outliveWithin bounds the waiting for them, and
+// within delayedWithin consumers see a commit: an open transaction may be before it.
 const (
 	elders        = 10
 	outliveWithin = 6 * time.Second
-	behindMost    = 200 // events, so that what has piled up has its bounds, too
+	delayedWithin = 6 * time.Second
+	behindMost    = 200
 )
 
 // delayCells are of random delays, a seed each.
@@ -87,6 +89,7 @@ func (l *lab) delay(often float64) (*fault.Delays, error) {
 // randomDelays has every request meet random delays while rows are published. Two
 // of three seeds kill the relay in the middle, or give its slot to a second one.
 func randomDelays(l *lab) error {
+	l.visible = delayedWithin
 	random := rand.New(rand.NewPCG(l.seed, 4)) //nolint:gosec // repeatable by its seed
 	d, r, err := l.delayed(random)
 	if err != nil {
@@ -114,7 +117,7 @@ func (l *lab) delayed(random *rand.Rand) (*fault.Delays, *relay, error) {
 	var r *relay
 	var err error
 	if !early {
-		if r, err = l.trickling(); err != nil {
+		if r, err = l.followed(behindMost); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -123,20 +126,21 @@ func (l *lab) delayed(random *rand.Rand) (*fault.Delays, *relay, error) {
 		return nil, nil, err
 	}
 	if early {
-		r, err = l.trickling()
+		r, err = l.followed(behindMost)
 	} else {
 		l.w.kafkaCut() // connections are made anew
 	}
 	return d, r, err
 }
 
-// trickling is a relay that streams under a load it can follow.
-func (l *lab) trickling() (*relay, error) {
+// followed is streaming with writers that wait while consumers are so many events
+// behind: what piles up behind delays on a slow machine has its bounds, too.
+func (l *lab) followed(behind int) (*relay, error) {
 	r, err := l.run()
 	if err != nil {
 		return nil, err
 	}
-	l.load = l.startLoad(pace, behindMost)
+	l.load = l.startLoad(pace, behind)
 	return r, l.flows()
 }
 

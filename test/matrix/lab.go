@@ -25,6 +25,7 @@ const (
 	reachWithin   = 30 * time.Second
 	recoverWithin = 60 * time.Second
 	stopWithin    = 30 * time.Second
+	visibleWithin = 1500 * time.Millisecond
 )
 
 // What the relays of a cell are configured with: short enough for a cell of a
@@ -58,6 +59,7 @@ type lab struct {
 	hitches  [][2]time.Time // times in which a consumer could not see what was committed
 	hitched  bool           // the last of them lasts until events arrive again
 	limit    int            // events in a batch
+	visible  time.Duration  // how soon a consumer sees a checkpoint that was committed
 	judged   judged
 	after    []func() error // at the end
 }
@@ -72,7 +74,7 @@ type judged struct {
 // may be nil, is asked before the configuration is written.
 func newLab(ctx context.Context, w *World, dir string, seed uint64, change func(*rig.Config)) (*lab, error) {
 	id := strings.ReplaceAll(uuid.NewString(), "-", "")[:10]
-	l := &lab{ctx: ctx, w: w, seed: seed, dir: dir, name: "m" + id, database: "m" + id, limit: batchEvents}
+	l := &lab{ctx: ctx, w: w, seed: seed, dir: dir, name: "m" + id, database: "m" + id, limit: batchEvents, visible: visibleWithin}
 	var err error
 	if l.short, err = os.MkdirTemp("", "crash"); err != nil {
 		return nil, err
@@ -167,7 +169,7 @@ func (l *lab) hitch(begin time.Time) {
 
 // late is when a checkpoint committed at t is sure to have been seen.
 func (l *lab) late(t time.Time) time.Time {
-	by := t.Add(1500 * time.Millisecond)
+	by := t.Add(l.visible)
 	for _, h := range l.hitches {
 		if by.After(h[0]) && t.Before(h[1].Add(time.Second)) {
 			by = maxTime(by, h[1].Add(5*time.Second))

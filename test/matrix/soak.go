@@ -100,7 +100,7 @@ func (r *Runner) Soak(ctx context.Context, d time.Duration, path string) (err er
 }
 
 func (r *Runner) soak(l *lab, d time.Duration, s *Soaked) (*relay, error) {
-	relay, err := l.streaming()
+	relay, err := l.followed(2000)
 	if err != nil {
 		return nil, err
 	}
@@ -116,16 +116,16 @@ func (r *Runner) soak(l *lab, d time.Duration, s *Soaked) (*relay, error) {
 		if n < len(faults) {
 			f = faults[n] // the first round has each of them
 		}
-		if n == len(faults) {
-			if s.First, err = footprint(l.ctx, relay); err != nil {
-				return relay, err
-			}
-		}
 		s.Faults[f.Name]++
 		if err := l.once(relay, f, at); err != nil {
 			return relay, fmt.Errorf("fault %d, %s at %s: %w", n, f.Name, at, err)
 		}
 		fmt.Fprintf(r.Out, "soak: fault %d, %s at %s; %d records\n", n, f.Name, at, l.watch.seen())
+		if n == len(faults)-1 {
+			if s.First, err = footprint(l.ctx, relay); err != nil {
+				return relay, err
+			}
+		}
 	}
 	return relay, nil
 }
