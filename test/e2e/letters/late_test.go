@@ -40,6 +40,7 @@ type straggler struct {
 	l      *lab.Lab
 	points string // the binary
 	late   *fault.Late
+	stored <-chan struct{} // closed when the broker has a record of a later transaction of its id
 }
 
 // straggles keeps the nth commit from now of a transactional id.
@@ -55,15 +56,14 @@ func straggles(l *lab.Lab, id string, n int) *straggler {
 	return s
 }
 
-// start starts a process that is held when the records of its nth transaction
-// are produced.
-func (s *straggler) start(n int, args ...string) (p *rig.Relay, held <-chan struct{}, release func()) {
+// start starts a process that is held at the nth passing of a point.
+func (s *straggler) start(at crash.Name, n int, args ...string) (p *rig.Relay, held <-chan struct{}) {
 	s.l.Helper()
-	env, held, release := holdUntil(s.l, crash.TxnRecords, n)
+	env, held := hold(s.l, at, n)
 	p, err := rig.Start(s.points, []string{env}, nil, append([]string{"-c", s.l.Config}, args...)...)
 	s.l.Check(err)
 	s.l.Cleanup(p.Kill)
-	return p, held, release
+	return p, held
 }
 
 // askedTwice waits until the commit is kept and resets its connection: the
@@ -71,6 +71,8 @@ func (s *straggler) start(n int, args ...string) (p *rig.Relay, held <-chan stru
 func (s *straggler) askedTwice(p *rig.Relay) {
 	s.l.Helper()
 	s.wait(s.late.Held(), p, "asks for its commit")
+	id := s.late.Request().ID
+	s.stored = fault.Answered(s.l.Kafka.Proxies(), func(r fault.Request) bool { return r.Key == fault.Produce && r.ID == id })
 	s.late.Reset()
 	s.wait(s.late.Again(), nil, "asks again") // it may have ended by then
 }
@@ -91,18 +93,22 @@ func (s *straggler) wait(c <-chan struct{}, p *rig.Relay, what string) {
 	}
 }
 
-func (s *straggler) arrives() {
+// arrives delivers the commit to a process that is held in the middle of a
+// transaction of its id, and kills it.
+func (s *straggler) arrives(p *rig.Relay) {
 	s.l.Helper()
+	s.wait(s.stored, p, "has a record at the broker")
 	_, err := s.late.Deliver(s.l.Ctx(time.Minute))
 	s.l.Check(err)
+	p.Kill()
 }
 
-// command runs a command whose first commit straggles, to the end of a second one
-// if the first gives up: it arrives in the nth transaction of the first, or in the
-// first of the second, which are of its id.
-func (s *straggler) command(n int, args ...string) {
+// command runs a command whose first commit straggles. It is held at the nth
+// passing of a point, or, if it gives up before, the same command is at the mth:
+// both in a transaction of that id. Then it is run to its end.
+func (s *straggler) command(at crash.Name, n, m int, args ...string) {
 	s.l.Helper()
-	p, held, release := s.start(n, args...)
+	p, held := s.start(at, n, args...)
 	s.askedTwice(p)
 	select {
 	case <-held:
@@ -110,14 +116,13 @@ func (s *straggler) command(n int, args ...string) {
 		if !lab.Said(p, "asked for twice") {
 			s.l.Fatalf("it ended for another reason: %v\n%s", p.Wait(), p.Log())
 		}
-		p, held, release = s.start(1, args...)
+		p, held = s.start(at, m, args...)
 		s.wait(held, p, "has records in its hands")
 	case <-s.l.Ctx(time.Minute).Done():
 		s.l.Fatalf("it neither goes on nor ends:\n%s", p.Log())
 	}
-	s.arrives()
-	release()
-	s.l.Gone(p, 0, time.Minute)
+	s.arrives(p)
+	s.l.Command(args...).Exits(0)
 }
 
 // past leads through the proxies from now on.
@@ -135,7 +140,8 @@ func repairStraggles(t *testing.T, through lab.Setup) {
 	r = n.Start()
 	n.Publish(2)
 	past(n)
-	straggles(n.Lab, n.ID+"/"+n.Pipeline()+"/repair", 1).command(2, "repair", "--yes") // it has one id
+	// It has one id, and five records in a transaction.
+	straggles(n.Lab, n.ID+"/"+n.Pipeline()+"/repair", 1).command(crash.TxnProduced, 5+2, 2, "repair", "--yes")
 	n.Publish(2)
 	n.Delivered(n.Reader(n.Topic), len(n.Want)+len(gap), time.Minute)
 	healed(n, n.Tape(n.Topic), gap)
@@ -153,7 +159,9 @@ func redriveStraggles(t *testing.T, through lab.Setup) {
 	p.Stopped(r, 0)
 	r = p.Start()
 	past(p.Lane)
-	straggles(p.Lane.Lab, p.ID+"/"+p.Pipeline()+"/redrive/0", 1).command(3, "dlq", "redrive", "--all")
+	// Its ids take turns, a transaction has five events, each followed by the end of
+	// its letter: one event of the third is published, and its letter is there.
+	straggles(p.Lane.Lab, p.ID+"/"+p.Pipeline()+"/redrive/0", 1).command(crash.TxnProduced, 2*5+2*5+1, 1, "dlq", "redrive", "--all")
 	p.commit("a", "b")
 	p.relayed(r)
 	p.whole()
@@ -179,17 +187,14 @@ func renameStraggles(t *testing.T, through lab.Setup) {
 	n.Rewrite(func(c *rig.Config) { *c = old })
 	n.Command("checkpoint", "rename", n.ID+"x/"+n.Pipeline()).Exits(0)
 	n.Publish(20)
-	r, held, release := s.start(1+indexOf(s.late.Request().ID), "run")
+	r, held := s.start(crash.TxnRecords, 1, "run") // of id 0, as the rename's
 	s.wait(held, r, "has records in its hands")
-	s.arrives()
-	release()
+	s.arrives(r)
+	r = n.Start()
 	n.Publish(5)
 	n.Arrived(n.Reader(n.Topic))
 	n.Finished(r)
 }
-
-// indexOf is the number of a transactional id.
-func indexOf(id string) int { return int(id[len(id)-1] - '0') }
 
 func replayStraggles(t *testing.T, through lab.Setup) {
 	n := lab.NewLane(t, lab.With(often), through)
@@ -206,11 +211,11 @@ func replayStraggles(t *testing.T, through lab.Setup) {
 	// The first transaction of a replay is its checkpoint, of id 0; id 1 has the
 	// second one and, after a start or without one, the fourth.
 	s := straggles(n.Lab, n.ID+"/"+n.Pipeline()+"/replay", 2)
-	r, held, release := s.start(4, "run", "--from-lsn", from, "--to-lsn", to)
+	r, held := s.start(crash.TxnRecords, 4, "run", "--from-lsn", from, "--to-lsn", to)
 	s.askedTwice(r)
 	s.wait(held, r, "has records in its hands")
-	s.arrives()
-	release()
+	s.arrives(r)
+	r = n.Launch("run", "--from-lsn", from, "--to-lsn", to)
 	n.Logged(r, "replay done", time.Minute)
 	n.Publish(5)
 	n.Delivered(n.Reader(n.Topic), len(n.Want)+30, time.Minute)
