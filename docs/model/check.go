@@ -11,7 +11,7 @@ type world struct {
 	Config
 	wal
 	rules  Rules
-	faults [6]uint8
+	faults [7]uint8
 	out    []step
 }
 
@@ -53,6 +53,8 @@ func (w *world) emit(n *State, a act, rank uint8, p property) {
 	if rank > 0 && a.do.ofRelay() {
 		rank = w.friendly(n, a, rank)
 	}
+	n.forget(0)
+	n.forget(1)
 	w.advance(n)
 	w.out = append(w.out, step{*n, a, rank, p})
 }
