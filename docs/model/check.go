@@ -11,7 +11,7 @@ type world struct {
 	Config
 	wal
 	rules  Rules
-	faults [6]uint8
+	faults [7]uint8
 	out    []step
 }
 
@@ -53,6 +53,8 @@ func (w *world) emit(n *State, a act, rank uint8, p property) {
 	if rank > 0 && a.do.ofRelay() {
 		rank = w.friendly(n, a, rank)
 	}
+	n.forget(0)
+	n.forget(1)
 	w.advance(n)
 	w.out = append(w.out, step{*n, a, rank, p})
 }
@@ -111,10 +113,17 @@ type search struct {
 	states chunks
 	parent []int32
 	then   []next // per state
-	table  []int32
+	table  []slot
 	moves  int
 	did    [lastDeed + 1]bool
 	ignore property
+}
+
+// slot is one place of the hash table. It keeps the hash, so that neither a
+// stranger nor growing is a look at a state.
+type slot struct {
+	at   int32 // 1 + index; 0: free
+	hash uint32
 }
 
 // chunks is a growing list of states that is never copied.
@@ -148,7 +157,7 @@ const (
 // run explores every reachable state, or until a property is broken.
 func run(c Config, r Rules, ignore property, limit int) (result, error) {
 	began := time.Now()
-	x := &search{world: newWorld(c, r), ignore: ignore, seed: maphash.MakeSeed(), table: make([]int32, 1<<16)}
+	x := &search{world: newWorld(c, r), ignore: ignore, seed: maphash.MakeSeed(), table: make([]slot, 1<<16)}
 	s := x.first()
 	x.add(&s, -1)
 	depth, levelEnd := 0, 1
@@ -215,31 +224,39 @@ func (x *search) add(s *State, from int32) int32 {
 		x.grow()
 	}
 	c := x.canonical(s)
-	mask := uint64(len(x.table) - 1)
-	for h := maphash.Comparable(x.seed, c); ; h++ {
-		at := &x.table[h&mask]
-		if *at == 0 {
+	hash := uint32(maphash.Comparable(x.seed, c))
+	mask := uint32(len(x.table) - 1)
+	for h := hash; ; h++ {
+		e := &x.table[h&mask]
+		if e.at == 0 {
 			x.states.add(s)
 			x.parent = append(x.parent, from)
 			x.then = append(x.then, stuck)
-			*at = int32(x.states.n)
-			return *at - 1
+			*e = slot{int32(x.states.n), hash}
+			return e.at - 1
 		}
-		if known := *x.states.at(int(*at) - 1); known == *s || x.canonical(&known) == c {
-			return *at - 1
+		if e.hash != hash {
+			continue
+		}
+		if known := x.states.at(int(e.at) - 1); *known == *s || x.canonical(known) == c {
+			return e.at - 1
 		}
 	}
 }
 
 func (x *search) grow() {
-	x.table = make([]int32, 2*len(x.table))
-	mask := uint64(len(x.table) - 1)
-	for i := range x.states.n {
-		h := maphash.Comparable(x.seed, x.canonical(x.states.at(i)))
-		for x.table[h&mask] != 0 {
+	old := x.table
+	x.table = make([]slot, 2*len(old))
+	mask := uint32(len(x.table) - 1)
+	for _, e := range old {
+		if e.at == 0 {
+			continue
+		}
+		h := e.hash
+		for x.table[h&mask].at != 0 {
 			h++
 		}
-		x.table[h&mask] = int32(i + 1)
+		x.table[h&mask] = e
 	}
 }
 

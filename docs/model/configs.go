@@ -4,7 +4,7 @@ const u = unbounded
 
 var (
 	bothTwo = [2]uint8{2, 2}
-	all     = Budget{Crash: u, Kill: u, Lost: u, Timeout: u, PGCrash: u, Other: u}
+	all     = Budget{Crash: u, Kill: u, Lost: u, Timeout: u, PGCrash: u, Other: u, Late: u}
 )
 
 // configurations are the worlds the design is checked in. Each looks at one
@@ -14,8 +14,8 @@ var configurations = []Config{
 		Txns: []uint8{2, 1, 1}, Split: true, Relays: 1, IDs: bothTwo, Budget: all},
 	{Name: "takeover", What: "two relays, two transactions, one of them cut; every fault in any state",
 		Txns: []uint8{2, 1}, Split: true, Relays: 2, IDs: bothTwo, Budget: all},
-	{Name: "three", What: "two relays, three transactions; crashes, lost walsenders and broker timeouts in any state",
-		Txns: []uint8{1, 1, 1}, Relays: 2, IDs: bothTwo, Budget: Budget{Crash: u, Kill: u, Timeout: u}},
+	{Name: "three", What: "two relays, three transactions; crashes, lost walsenders, broker timeouts and late requests in any state",
+		Txns: []uint8{1, 1, 1}, Relays: 2, IDs: bothTwo, Budget: Budget{Crash: u, Kill: u, Timeout: u, Late: u}},
 	{Name: "pair", What: "two relays, two transactions; every fault in any state",
 		Txns: []uint8{1, 1}, Relays: 2, IDs: bothTwo, Budget: all},
 	{Name: "ids", What: "one relay with two ids, the other with one; every fault in any state",
@@ -23,9 +23,9 @@ var configurations = []Config{
 	{Name: "first-start", What: "neither slot nor checkpoint, two relays, a service commits meanwhile; every fault in any state",
 		Txns: []uint8{1}, Relays: 2, IDs: bothTwo, First: true, Budget: all},
 	{Name: "recreate", What: "slots recreate runs once beside a relay, services commit meanwhile; every fault but Postgres' in any state",
-		Txns: []uint8{1, 1}, Relays: 2, IDs: bothTwo, Recreate: true, Budget: Budget{Crash: u, Kill: u, Lost: u, Timeout: u}, start: grows},
+		Txns: []uint8{1, 1}, Relays: 2, IDs: bothTwo, Recreate: true, Budget: Budget{Crash: u, Kill: u, Lost: u, Timeout: u, Late: u}, start: grows},
 	{Name: "rebase", What: "the last checkpoint has a lower LSN than one before it; every fault but Postgres' in any state",
-		Txns: []uint8{1, 1}, Relays: 2, IDs: bothTwo, Rebase: true, Budget: Budget{Crash: u, Kill: u, Lost: u, Timeout: u}, start: rebased},
+		Txns: []uint8{1, 1}, Relays: 2, IDs: bothTwo, Rebase: true, Budget: Budget{Crash: u, Kill: u, Lost: u, Timeout: u, Late: u}, start: rebased},
 	{Name: "foreign", What: "a relay of another Postgres with the same name starts while our first checkpoint is not visible yet",
 		Txns: []uint8{1, 1}, Relays: 2, IDs: bothTwo, Alien: true, Budget: all, start: hidden},
 }
@@ -72,10 +72,14 @@ var mutants = []mutant{
 	{Name: "highest-lsn", In: "rebase", Rules: Rules{HighestLSN: true}, What: "the highest LSN wins, not the highest offset"},
 	{Name: "drop-by-safe", In: "pair", Rules: Rules{DropBySafe: true}, What: "rows are dropped by safe, not by last"},
 	{Name: "ack-before-commit", In: "alone", Rules: Rules{AckBeforeCommit: true}, What: "Postgres is told before the commit returned"},
-	{Name: "no-checkpoint", In: "alone", Rules: Rules{NoCheckpoint: true}, What: "the transaction carries no checkpoint"},
+	{Name: "no-checkpoint", In: "alone", Rules: Rules{NoCheckpoint: true}, Ignore: partial, What: "the transaction carries no checkpoint"},
 	{Name: "keep-connection", In: "alone", Rules: Rules{KeepConnection: true}, What: "a recovery keeps the replication connection"},
 	{Name: "redo", In: "alone", Rules: Rules{Redo: true}, What: "a batch whose outcome is unknown is produced again, without a recovery"},
 	{Name: "overlap", In: "pair", Rules: Rules{Overlap: true}, What: "batch n+1 begins before the commit of n returned"},
+	{Name: "commit-asked-twice", In: "alone", Rules: Rules{TrustRetriedCommit: true}, What: "a commit that may have been asked for twice is like any other"},
+	{Name: "renew-in-place", In: "ids", Rules: Rules{RenewInPlace: true}, What: "after such a commit its id is initialised again, without a recovery"},
+	{Name: "unverified-produce", In: "alone", Rules: Rules{Unverified: true}, What: "of the broker: it takes a Produce whose transaction is not open"},
+	{Name: "late-marker", In: "alone", Rules: Rules{LateMarkers: true}, What: "of the broker: a marker it asked for twice is written twice, the second time in a later transaction"},
 	{Name: "no-intent", In: "first-start", Rules: Rules{NoIntent: true}, What: "the first start makes the slot without an intent"},
 	{Name: "gone-by-look", In: "recreate", Rules: Rules{GoneByLook: true}, What: "a slot is believed to be gone after two looks at the visible checkpoint"},
 	{Name: "drop-blindly", In: "recreate", Rules: Rules{DropBlindly: true}, What: "recreate drops the slot by its name, whatever became of it meanwhile"},

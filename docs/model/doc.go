@@ -13,6 +13,7 @@
 //	configs.go   the worlds, the mutants
 //	state.go     the state: one comparable value
 //	postgres.go  kafka.go   what the servers do
+//	late.go      requests that arrive late, and what a relay does about them
 //	relay.go  first.go  start.go  stream.go  recreate.go   what a relay does
 //	check.go     the search
 //	trace.go  main.go   what people see

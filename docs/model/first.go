@@ -73,7 +73,7 @@ func (w *world) looked(s *State, r int) {
 	case !q.sawSlot():
 		q.PC = pcGone
 	default:
-		*q = Relay{PC: pcTake, Late: q.Late}
+		*q = Relay{PC: pcTake}
 	}
 	w.emit(&n, act{do: doJudge, relay: r}, 20, p)
 }

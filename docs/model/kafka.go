@@ -9,6 +9,7 @@ const (
 	holds property = iota
 	duplicate
 	disorder
+	partial
 	loss
 	ackAhead
 	refusal
@@ -21,6 +22,7 @@ var propertyNames = [...]string{
 	holds:     "holds",
 	duplicate: "duplicate: a row is committed twice",
 	disorder:  "disorder: a row is committed before an earlier one, which is late or lost",
+	partial:   "partial: rows are committed without their checkpoint",
 	loss:      "loss: a checkpoint or the slot has passed a row that is not committed",
 	ackAhead:  "acked > committed: the slot has passed every committed checkpoint",
 	refusal:   "refusal: a guard refuses although nobody did wrong",
@@ -36,16 +38,9 @@ func (s *State) owns(r int, id uint8) bool {
 	return s.Holder[id] == who(r) && s.R[r].Has&(1<<id) != 0
 }
 
-// hand gives the current epoch of id to a producer. Whoever had it is fenced,
-// with what it has on the wire.
-func (s *State) hand(id, to uint8) {
-	s.Holder[id] = to
-	for r := range s.R {
-		if s.R[r].Late == id+1 {
-			s.R[r].Late = 0
-		}
-	}
-}
+// hand begins an epoch of id and gives it to a producer. Whoever had the last
+// one is fenced, with what is on the wire.
+func (s *State) hand(id, to uint8) { s.Holder[id], s.Wire[id] = to, wire{} }
 
 // initialise is one InitProducerId of r. ok is false while the coordinator
 // answers CONCURRENT_TRANSACTIONS: the markers of a decided transaction come
@@ -72,7 +67,6 @@ func (s *State) open(id, partition uint8) {
 
 // appendRow writes one row to the data partition.
 func (s *State) appendRow(id, row uint8) property {
-	s.open(id, onData)
 	for i := range s.Data {
 		if s.Data[i] == 0 {
 			s.Data[i] = row<<2 | (id + 1)
@@ -104,9 +98,29 @@ func (s *State) length() uint8 {
 	return maxCkpt
 }
 
+// decided ends the transaction of id one way or the other. The marker on a
+// partition without records of it changes nothing.
+func (s *State) decided(id, txn uint8) {
+	with := uint8(0)
+	for _, e := range s.Data {
+		if e != 0 && e&3 == id+1 {
+			with |= onData
+		}
+	}
+	for _, c := range s.Ckpt {
+		if c != 0 && c.tag() == id+1 {
+			with |= onCheckpoints
+		}
+	}
+	s.Txn[id] = txn
+	if s.Mark[id] &= with; s.Mark[id] == 0 {
+		s.Txn[id] = txnEmpty
+	}
+}
+
 // abort decides that the transaction of id is aborted.
 func (s *State) abort(id uint8) {
-	s.Txn[id] = txnAborting
+	s.decided(id, txnAborting)
 	n := 0
 	for _, e := range s.Data {
 		if e == 0 || e&3 != id+1 {
@@ -123,15 +137,41 @@ func (s *State) abort(id uint8) {
 // open: from here every row in it is committed, whatever happens. The markers
 // come later; readers see the order of the log.
 func (w *world) decide(s *State, id uint8) property {
-	s.Txn[id] = txnCommitting
+	s.decided(id, txnCommitting)
+	with := uint8(0)
+	for _, c := range s.Ckpt {
+		if c != 0 && c.tag() == id+1 {
+			with = c.last()
+		}
+	}
+	p := s.commitRows(id, with)
+	if q := w.commitCheckpoints(s, id); p == holds {
+		p = q
+	}
+	return p
+}
+
+// commitRows: the rows of id will be visible; with is the last row of the
+// checkpoint that is committed with them.
+func (s *State) commitRows(id, with uint8) (p property) {
 	for i, e := range s.Data {
 		if e != 0 && e&3 == id+1 {
 			s.Data[i] = e &^ 3
+			if e>>2 > with {
+				p = partial
+			}
 		}
 	}
-	p := s.settle()
+	if q := s.settle(); q != holds {
+		p = q
+	}
+	return p
+}
+
+// commitCheckpoints: the checkpoints of id will be visible.
+func (w *world) commitCheckpoints(s *State, id uint8) (p property) {
 	for _, c := range s.Ckpt {
-		if c == 0 || c.tag() != id+1 || c.kind() != streaming || p != holds {
+		if c == 0 || c.tag() != id+1 || c.kind() != streaming {
 			continue
 		}
 		s.Safest = max(s.Safest, c.safe())
@@ -189,7 +229,10 @@ func (s *State) isDecided(c record) bool {
 // mark writes the end marker of id on one partition.
 func (w *world) mark(s *State, id, partition uint8) {
 	if partition == onCheckpoints {
-		w.markCheckpoints(s, id)
+		w.markCheckpoints(s, id, s.Txn[id] == txnCommitting || w.rules.ReadUncommitted)
+	}
+	if w.rules.LateMarkers && s.Txn[id] == txnCommitting {
+		s.Wire[id].Sent |= partition << 4
 	}
 	if s.Mark[id] &^= partition; s.Mark[id] == 0 {
 		s.Txn[id] = txnEmpty
@@ -197,8 +240,7 @@ func (w *world) mark(s *State, id, partition uint8) {
 }
 
 // markCheckpoints makes the records of id visible, or takes them out.
-func (w *world) markCheckpoints(s *State, id uint8) {
-	keep := s.Txn[id] == txnCommitting || w.rules.ReadUncommitted
+func (w *world) markCheckpoints(s *State, id uint8, keep bool) {
 	for i := 0; i < maxCkpt && s.Ckpt[i] != 0; {
 		switch {
 		case s.Ckpt[i].tag() != id+1:
@@ -324,24 +366,5 @@ func (w *world) anotherPipeline(s *State) {
 	n := *s
 	if n.spend(faultOther, w) {
 		w.emit(&n, act{do: doOtherBegins}, 0, n.appendCheckpoint(ofAnother))
-	}
-}
-
-// lateRequests are EndTxns whose client has given up.
-func (w *world) lateRequests(s *State) {
-	for r := range s.R {
-		if s.R[r].Late == 0 {
-			continue
-		}
-		n, id := *s, s.R[r].Late-1
-		n.R[r].Late = 0
-		p := holds
-		if n.Txn[id] == txnOpen {
-			p = w.decide(&n, id)
-		}
-		if n.R[r].Has&(1<<id) == 0 && n.Holder[id] == who(r) {
-			n.Holder[id] = nobody
-		}
-		w.emit(&n, act{do: doLate, relay: r, id: id}, 0, p)
 	}
 }

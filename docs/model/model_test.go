@@ -26,7 +26,7 @@ func TestDesign(t *testing.T) {
 		}
 	}
 	for d, yes := range did {
-		if rare := deeds[d] == "" || deed(d) == doOverlap || deed(d) == doWatch; yes == rare {
+		if rare := slices.Contains([]deed{doOverlap, doWatch, doLateMarker}, deed(d)) || deeds[d] == ""; yes == rare {
 			t.Errorf("%q: happens %v", deeds[d], yes)
 		}
 	}
@@ -37,6 +37,7 @@ func TestMutants(t *testing.T) {
 	for name, want := range map[string]property{
 		"no-fence": duplicate, "drop-by-safe": loss, "no-intent": refusal, "ack-before-commit": loss, "no-checkpoint": ackAhead,
 		"fence-before-take": disturbed, "drop-blindly": loss, "position-before-owner": refusal,
+		"commit-asked-twice": partial, "unverified-produce": duplicate, "late-marker": partial,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -76,6 +77,59 @@ func TestTrace(t *testing.T) {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the trace lacks %q:\n%s", want, text.String())
 		}
+	}
+}
+
+// The shortest way to lose a commit that was asked for twice is the one it was
+// found by: a later transaction of the same id is open when the elder arrives.
+func TestCommitAskedTwice(t *testing.T) {
+	t.Parallel()
+	i := slices.IndexFunc(mutants, func(m mutant) bool { return m.Name == "commit-asked-twice" })
+	res, err := run(configuration(mutants[i].In), mutants[i].Rules, holds, most)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var did []deed
+	var ids []uint8
+	for _, st := range res.Trace[1:] {
+		if d := st.act.do; d == doRow || d == doEnd || d == doEndTwice || d >= doLateInit && d <= doLateMarker {
+			did, ids = append(did, d), append(ids, st.act.id)
+		}
+	}
+	want, on := []deed{doRow, doEndTwice, doRow, doEnd, doRow, doLateCommit}, []uint8{0, 0, 1, 1, 0, 0}
+	if !slices.Equal(did, want) || !slices.Equal(ids, on) {
+		t.Errorf("it is another way: %v on %v, want %v on %v", did, ids, want, on)
+	}
+}
+
+// Who takes what comes late, by hand.
+func TestLate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(configuration("alone"), Rules{})
+	arrive := func(s State) (did []deed) {
+		w.out = w.out[:0]
+		w.lateRequests(&s)
+		for _, st := range w.out {
+			did = append(did, st.act.do)
+		}
+		return did
+	}
+	s := w.first()
+	s.R[0] = Relay{PC: pcProduce, Has: 3, K: 1, BLast: 2, BSafe: 2, Kind: streaming}
+	s.hand(0, who(0))
+	w.register(&s, 0, onData)
+	w.recover(&s, 0) // between two rows
+	if got, want := arrive(s), []deed{doLateInit, doLateRow, doLateAbort}; !slices.Equal(got, want) {
+		t.Errorf("while the transaction is open: %v, want %v", got, want)
+	}
+	aborted := s
+	aborted.abort(0)
+	if got, want := arrive(aborted), []deed{doLateAdd}; !slices.Equal(got, want) {
+		t.Errorf("with no transaction, in the same epoch: %v, want %v", got, want)
+	}
+	s.hand(0, who(0))
+	if got, want := arrive(s), []deed{doLateInit}; !slices.Equal(got, want) {
+		t.Errorf("in the next epoch: %v, want %v", got, want)
 	}
 }
 

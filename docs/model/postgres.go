@@ -10,10 +10,11 @@ const (
 	faultTimeout
 	faultPGCrash
 	faultOther
+	faultLate
 )
 
-func (b Budget) list() [6]uint8 {
-	return [...]uint8{b.Crash, b.Kill, b.Lost, b.Timeout, b.PGCrash, b.Other}
+func (b Budget) list() [7]uint8 {
+	return [...]uint8{b.Crash, b.Kill, b.Lost, b.Timeout, b.PGCrash, b.Other, b.Late}
 }
 
 // spend takes one fault from what is left.

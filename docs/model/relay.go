@@ -9,6 +9,13 @@ func (w *world) relaySteps(s *State, r int) {
 	if q.PC == pcStopped {
 		return
 	}
+	w.act(s, r)
+	w.watch(s, r)
+	if q.Took && s.Owner != who(r) && q.PC >= pcTake && !q.First {
+		n := *s
+		w.recover(&n, r)
+		w.emit(&n, act{do: doNotice, relay: r}, 60, holds)
+	}
 	if q.PC != pcLook {
 		n := *s
 		if n.spend(faultCrash, w) {
@@ -16,12 +23,15 @@ func (w *world) relaySteps(s *State, r int) {
 			w.emit(&n, act{do: doCrash, relay: r}, 0, holds)
 		}
 	}
-	if q.Took && s.Owner != who(r) && q.PC >= pcTake && !q.First {
-		n := *s
-		w.recover(&n, r)
-		w.emit(&n, act{do: doNotice, relay: r}, 60, holds)
+}
+
+// act is the next step of r, if nothing befalls it.
+func (w *world) act(s *State, r int) {
+	q := &s.R[r]
+	if q.Doubt && (q.PC == pcStream || q.PC == pcProduce || q.PC == pcCkpt) {
+		w.doubt(s, r)
+		return
 	}
-	w.watch(s, r)
 	switch q.PC {
 	case pcLook:
 		if w.First || w.Recreate || w.alien(r) {
@@ -53,8 +63,8 @@ func (w *world) relaySteps(s *State, r int) {
 }
 
 // recover is the one recovery path, and a crash: the slot, the lock and the
-// producers are given up and everything received is forgotten. What the client
-// has on the wire may still arrive, until its epoch is over.
+// producers are given up and everything received is forgotten. What is on the
+// wire may still arrive, until its epoch is over.
 func (w *world) recover(n *State, r int) {
 	if n.Owner == who(r) {
 		n.Owner = nobody
@@ -62,13 +72,13 @@ func (w *world) recover(n *State, r int) {
 	if n.Lock == who(r) {
 		n.Lock = nobody
 	}
-	late := n.R[r].Late
-	for id := range uint8(2) {
-		if n.Holder[id] == who(r) && late != id+1 {
+	w.leave(n, r)
+	for id := range n.Holder {
+		if n.Holder[id] == who(r) {
 			n.Holder[id] = nobody
 		}
 	}
-	n.R[r] = Relay{Late: late}
+	n.R[r] = Relay{}
 	if w.command(r) { // a one-shot command ends; a person may try again, or not
 		n.R[r].PC = pcStopped
 	}

@@ -30,6 +30,12 @@ type Rules struct {
 	KeepConnection  bool // a recovery keeps the replication connection
 	Redo            bool // a batch whose outcome is unknown is produced again on the same producer
 	Overlap         bool // batch n+1 begins before the commit of n returned
+
+	// Of requests that arrive late.
+	TrustRetriedCommit bool // a commit that may have been asked for twice is like any other
+	RenewInPlace       bool // after such a commit its id is initialised again, without a recovery
+	Unverified         bool // the broker takes a Produce whose transaction is not open (before 3.6)
+	LateMarkers        bool // the markers a coordinator has a broker write may arrive twice, too
 }
 
 // unbounded is a Budget that never ends: the fault can happen in every state.
@@ -44,6 +50,7 @@ type Budget struct {
 	Timeout uint8 // the broker aborts an open transaction
 	PGCrash uint8 // Postgres stops at once: confirmed_flush goes back
 	Other   uint8 // another pipeline opens a transaction on the checkpoint partition
+	Late    uint8 // requests outlive the library's own retry; counted are the commits asked for twice
 }
 
 // Config is one bounded world.

@@ -75,6 +75,7 @@ type State struct {
 	Holder [2]uint8 // whose producer has the current epoch
 	Txn    [2]uint8
 	Mark   [2]uint8
+	Wire   [2]wire
 
 	// The data partition: rows 1..Rows are committed, then what follows in the
 	// log from the first row on that is not: row<<2 | tag.
@@ -90,18 +91,18 @@ type State struct {
 	Safest uint8 // the highest safe of all decided checkpoints
 
 	R    [2]Relay
-	Left [6]uint8 // what is left of the Budget, in its order; 0 also when unbounded
+	Left [7]uint8 // what is left of the Budget, in its order; 0 also when unbounded
 }
 
-// Relay is the memory of one relay, and Late, which is on the wire.
+// Relay is the memory of one relay.
 type Relay struct {
 	PC     uint8
 	First  bool   // in a first start
 	Took   bool   // had the slot, or the lock of the first start, in this start
 	Gone   bool   // the checkpoint was the same at a second look
+	Doubt  bool   // the last commit may have been asked for twice
 	Has    uint8  // bit i: this start initialised id i
 	ID     uint8  // of the present or the next transaction
-	Late   uint8  // 1+id: an EndTxn that nobody waits for is in flight
 	K      uint8  // last row produced
 	Last   uint8  // last row in Kafka, as known
 	Safe   uint8  // what Postgres may forget, as known
@@ -179,12 +180,15 @@ func (r *Relay) rank() [2]uint64 {
 	if r.Took {
 		flags |= 2
 	}
+	if r.Doubt {
+		flags |= 1 << 6
+	}
 	if r.Gone {
 		flags |= 1 << 7
 	}
 	return [2]uint64{
-		pack(r.PC, flags, r.Late, r.K, r.Last, r.Safe, r.BLast, r.BSafe),
-		pack(r.From, r.Target, r.Fact, uint8(r.Cp), uint8(r.Cp>>8), r.Kind, 0, 0),
+		pack(r.PC, flags, r.Kind, r.K, r.Last, r.Safe, r.BLast, r.BSafe),
+		pack(r.From, r.Target, r.Fact, uint8(r.Cp), uint8(r.Cp>>8), 0, 0, 0),
 	}
 }
 

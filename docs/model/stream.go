@@ -58,7 +58,12 @@ func (w *world) produce(s *State, r int) {
 		w.failed(s, r)
 		return
 	}
-	if s.Txn[id] > txnOpen {
+	if s.R[r].announced() {
+		if !w.admits(s, id, onData) {
+			w.failed(s, r)
+			return
+		}
+	} else if s.Txn[id] > txnOpen {
 		return // CONCURRENT_TRANSACTIONS: the markers of the last one come first
 	}
 	n := *s
@@ -66,17 +71,24 @@ func (w *world) produce(s *State, r int) {
 	a := act{do: doCheckpoint, relay: r, id: id}
 	var p property
 	if q.PC == pcProduce {
+		if !q.announced() {
+			w.register(&n, id, onData)
+		}
 		q.K = q.nextRow()
 		a.do, a.arg = doRow, q.K
-		p = n.appendRow(id, q.K)
+		p = w.writeRow(&n, id, q.K)
 		q.PC = w.produceOrCheckpoint(q)
 	} else {
-		n.open(id, onCheckpoints)
-		p = n.appendCheckpoint(q.checkpoint(w.IDs[r]).tagged(id + 1))
+		w.register(&n, id, onCheckpoints)
+		p = w.writeCheckpoint(&n, id, q.checkpoint(w.IDs[r]).tagged(id+1))
 		a.arg, q.PC = q.BLast, pcEnd
 	}
 	w.emit(&n, a, 20, p)
 }
+
+// announced reports whether the client has the partition of its next record in
+// the transaction, so that it does not ask the coordinator first.
+func (q *Relay) announced() bool { return q.PC == pcProduce && q.K != q.Last }
 
 // checkpoint is the last record of the batch.
 func (q *Relay) checkpoint(ids uint8) record {
@@ -90,17 +102,15 @@ func (q *Relay) checkpoint(ids uint8) record {
 // end is EndTxn.
 func (w *world) end(s *State, r int) {
 	id := s.R[r].ID
-	if s.R[r].Late == 0 {
-		n := *s
-		if n.owns(r, id) && n.spend(faultLost, w) {
-			n.R[r].Late = id + 1
-			w.unknown(&n, r)
-			w.emit(&n, act{do: doUnanswered, relay: r, id: id}, 0, holds)
-		}
-	}
 	n := *s
-	if w.rules.Overlap && n.R[r].Late == 0 && n.R[r].BLast < w.total && w.IDs[r] == 2 {
-		n.R[r].Late = id + 1
+	if n.owns(r, id) && n.spend(faultLost, w) {
+		n.Wire[id].Sent |= commits
+		w.unknown(&n, r)
+		w.emit(&n, act{do: doUnanswered, relay: r, id: id}, 0, holds)
+	}
+	n = *s
+	if w.rules.Overlap && n.Wire[id].Sent&commits == 0 && n.R[r].BLast < w.total && w.IDs[r] == 2 {
+		n.Wire[id].Sent |= commits
 		w.settled(&n, r)
 		n.R[r].PC = pcStream
 		w.emit(&n, act{do: doOverlap, relay: r, id: id}, 0, holds)
@@ -110,15 +120,22 @@ func (w *world) end(s *State, r int) {
 	if w.rules.AckBeforeCommit {
 		p = w.ack(&n, r, n.R[r].BSafe)
 	}
-	if !n.owns(r, id) || n.Txn[id] != txnOpen {
+	if !n.owns(r, id) || n.Txn[id] == txnAborting {
 		w.failed(s, r)
 		return
 	}
-	if q := w.decide(&n, id); p == holds {
-		p = q
+	if n.Txn[id] == txnOpen { // else one that was late has committed it: success as well
+		if q := w.decide(&n, id); p == holds {
+			p = q
+		}
 	}
 	n.R[r].PC = pcAnswer
 	w.emit(&n, act{do: doEnd, relay: r, id: id}, 20, p)
+	if n.spend(faultLate, w) {
+		n.Wire[id].Sent |= commits
+		n.R[r].Doubt = !w.rules.TrustRetriedCommit
+		w.emit(&n, act{do: doEndTwice, relay: r, id: id}, 0, p)
+	}
 }
 
 // answer is what the client hears of EndTxn, or does not.

@@ -30,6 +30,7 @@ const (
 	doRow
 	doCheckpoint
 	doEnd
+	doEndTwice
 	doOverlap
 	doUnanswered
 	doAnswer
@@ -37,9 +38,16 @@ const (
 	doFenced
 	doAck
 	doWatch
-	lastOfRelay = doWatch
+	doDoubt
+	lastOfRelay = doDoubt
 
-	doLate = iota
+	doLateInit = iota
+	doLateAdd
+	doLateRow
+	doLateCkpt
+	doLateCommit
+	doLateAbort
+	doLateMarker
 	doMarker
 	doTimeout
 	doOtherBegins
@@ -82,14 +90,22 @@ var deeds = [...]string{
 	doRow:          "%[1]s produces row %[3]d on id %[2]d",
 	doCheckpoint:   "%[1]s produces the checkpoint on id %[2]d: last row %[3]d",
 	doEnd:          "%[1]s: EndTxn of id %[2]d reaches the broker: committed",
+	doEndTwice:     "%[1]s: EndTxn of id %[2]d was asked for twice: committed by one; the other is on its way",
 	doOverlap:      "%[1]s sends EndTxn of id %[2]d and begins the next batch without waiting",
 	doUnanswered:   "%[1]s sends EndTxn of id %[2]d, hears nothing and starts again; the request is on its way",
 	doAnswer:       "%[1]s hears that the commit of id %[2]d succeeded",
 	doNoAnswer:     "%[1]s never hears whether id %[2]d was committed",
-	doFenced:       "%[1]s is refused on id %[2]d: fenced; it starts again",
+	doFenced:       "%[1]s is refused on id %[2]d, fenced or its transaction over; it starts again",
 	doAck:          "%[1]s tells Postgres: flushed up to %[3]d",
 	doWatch:        "%[1]s looks at the slot while it streams",
-	doLate:         "the EndTxn of id %[2]d that %[1]s gave up arrives at the broker",
+	doDoubt:        "%[1]s starts again: its last commit may have been asked for twice",
+	doLateInit:     "an InitProducerId of id %[2]d arrives that nobody waits for: whoever has the id is fenced",
+	doLateAdd:      "an AddPartitionsToTxn of id %[2]d arrives late: its partitions are in a transaction",
+	doLateRow:      "a Produce on id %[2]d arrives late: row %[3]d",
+	doLateCkpt:     "a Produce on id %[2]d arrives late: the checkpoint with last row %[3]d",
+	doLateCommit:   "an EndTxn(commit) of id %[2]d arrives late: what is there is committed",
+	doLateAbort:    "an EndTxn(abort) of id %[2]d arrives late",
+	doLateMarker:   "a commit marker of id %[2]d is written on the %[4]s partition once more",
 	doMarker:       "the broker writes the marker of id %[2]d on the %[4]s partition",
 	doTimeout:      "the broker aborts the open transaction of id %[2]d: timeout",
 	doOtherBegins:  "another pipeline opens a transaction on the checkpoint partition",
