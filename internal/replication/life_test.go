@@ -14,16 +14,20 @@ import (
 	"github.com/cdc-relay/cdc-relay/test/stack"
 )
 
+// shortSender is wal_sender_timeout where its end is the subject: a test that is
+// not given a processor for so long loses its walsender.
+const shortSender = 3 * time.Second
+
 // While the server decodes a large transaction of others it answers nothing.
 func TestUnrelatedHugeTransaction(t *testing.T) {
 	t.Parallel()
 	d, o := pipe(t, stack.Postgres(t))
-	o.SenderTimeout = time.Second
+	o.SenderTimeout = shortSender
 	s := take(t, o)
 	d.exec("create table huge (i int)")
 	done := make(chan error, 1)
 	go func() { // Next serves the session meanwhile
-		_, err := d.conn.Exec(within(t), "insert into huge select generate_series(1, 600000); insert into outbox values (1, 'after')", pgx.QueryExecModeSimpleProtocol)
+		_, err := d.conn.Exec(within(t), "insert into huge select generate_series(1, 1500000); insert into outbox values (1, 'after')", pgx.QueryExecModeSimpleProtocol)
 		done <- err
 	}()
 	same(t, lines(read(t, s, commits(1))), []string{"1 public.outbox [1 after]"})
@@ -36,7 +40,7 @@ func TestFrozenServerIsNoticed(t *testing.T) {
 	t.Parallel()
 	pg := stack.NewPostgres(t)
 	_, o := pipe(t, pg)
-	o.SenderTimeout = time.Second
+	o.SenderTimeout = shortSender
 	s := take(t, o)
 	if err := pg.Pause(); err != nil {
 		t.Fatal(err)

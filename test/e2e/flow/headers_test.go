@@ -127,7 +127,7 @@ func (o *rollout) change(contract string) {
 func TestHeadersAreRolledOutAndBack(t *testing.T) {
 	o := newRollout(t)
 	for i, s := range steps {
-		o.change(block(o.Lane.Lab, "docs/keys-and-headers.md", s.example))
+		o.change(block(o.Lab, "docs/keys-and-headers.md", s.example))
 		o.arrived() // what was committed while the relays changed over
 		o.commit(10, s.state, s.thin)
 		o.arrived()
@@ -135,7 +135,7 @@ func TestHeadersAreRolledOutAndBack(t *testing.T) {
 			// Ten events of each type with headers were published by this relay
 			// for sure, and no row gave a trace id; those of the change-over may
 			// be its or its predecessor's.
-			body, _ := get(o.Lane.Lab, o.relay, "/metrics")
+			body, _ := get(o.Lab, o.relay, "/metrics")
 			for _, service := range []string{"essay_service", "nlp_service"} {
 				for _, kind := range rig.Types[:2] {
 					series := fmt.Sprintf("\nkafka_event_headers_missing_total{event_type=%q,service=%q} 1", kind, service)

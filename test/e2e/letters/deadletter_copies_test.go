@@ -20,7 +20,7 @@ func TestRenameKeepsDeadLetters(t *testing.T) {
 	p.Stopped(r, 0)
 	former := p.ID + "/" + p.Pipeline()
 	topic := p.ID + "." + p.Pipeline() + ".dead-letters"
-	renamed(p.Lane.Lab, p.ID+"x")
+	renamed(p.Lab, p.ID+"x")
 	p.Command("checkpoint", "rename", former).Exits(3).Says("dead letter topic "+topic+" of "+former+" holds 2 letters", "dead_letters: {topic: "+topic+"}")
 	p.Change(func(c *rig.Config) {
 		c.Extra = strings.Replace(c.Extra, "max_share: 1", "max_share: 1, topic: "+topic, 1)
