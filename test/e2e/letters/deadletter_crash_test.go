@@ -32,7 +32,7 @@ func TestRedriveKilledAtEveryArrow(t *testing.T) {
 
 	redrive := func(at crash.Name, n int) *rig.Relay {
 		t.Helper()
-		env, held := hold(p.Lane.Lab, at, n)
+		env, held := hold(p.Lab, at, n)
 		d, err := rig.Start(points, []string{env}, nil, "-c", p.Config, "dlq", "redrive", "--all")
 		p.Check(err)
 		select {
@@ -102,7 +102,7 @@ func TestTwoRedrives(t *testing.T) {
 		at crash.Name
 		n  int
 	}{{crash.TxnRecords, 2}, {crash.FenceFirst, 2}} {
-		env, held, release := holdUntil(p.Lane.Lab, c.at, c.n)
+		env, held, release := holdUntil(p.Lab, c.at, c.n)
 		first, err := rig.Start(points, []string{env}, nil, "-c", p.Config, "dlq", "redrive", "--all")
 		p.Check(err)
 		p.Cleanup(first.Kill)

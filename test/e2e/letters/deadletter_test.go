@@ -46,12 +46,12 @@ func TestDeadLetterAndHoldKey(t *testing.T) {
 	}
 
 	// Nothing of it is missing, and a repair produces nothing.
-	report := audits(p.Lane.Lab, 0)
+	report := audits(p.Lab, 0)
 	if report.DeadLettered != 3 || report.Missing != 0 || report.Unencodable != 0 {
 		t.Errorf("audit: %+v", report)
 	}
 	foundExactly(p.Lane, report, audit.DeadLettered, "", list.Letters[1].EventID, list.Letters[2].EventID)
-	if done := repairs(p.Lane.Lab, 0, "--yes"); done.Produced != 0 || !done.Healed {
+	if done := repairs(p.Lab, 0, "--yes"); done.Produced != 0 || !done.Healed {
 		t.Errorf("a repair produced %d records", done.Produced)
 	}
 
@@ -103,7 +103,7 @@ func TestDeadLetterAndHoldKey(t *testing.T) {
 	if gone := p.letters("--resolved"); len(gone.Letters) != 4 || gone.Letters[0].Redrive != done.ID || !strings.Contains(gone.Letters[0].ResolvedBy, "@") || gone.Letters[0].EventID == "" {
 		t.Errorf("resolved: %+v", gone.Letters)
 	}
-	if report = audits(p.Lane.Lab, 0); report.Redriven != 4 || report.DeadLettered != 0 {
+	if report = audits(p.Lab, 0); report.Redriven != 4 || report.DeadLettered != 0 {
 		t.Errorf("audit: %+v", report)
 	}
 	if got := p.Metric(r, "cdc_relay_held_keys"); got != 0 {
@@ -135,7 +135,7 @@ func TestDeadLetterAndDiscard(t *testing.T) {
 	p.Command("dlq", "discard", "9/9", "--yes").Exits(3).Says(`no unresolved dead letter "9/9"`)
 	p.Command("dlq", "redrive", "--all", "--type", "x").Exits(2)
 	p.Command("dlq", "discard", list.Letters[1].ID, "--yes").Exits(0).Says("1 letters discarded", "1 dead letters and 0 parked events left")
-	if report := audits(p.Lane.Lab, 0); report.DeadLettered != 1 || report.Discarded != 1 || report.Unencodable != 0 {
+	if report := audits(p.Lab, 0); report.DeadLettered != 1 || report.Discarded != 1 || report.Unencodable != 0 {
 		t.Errorf("%+v", report)
 	}
 	p.mend()
@@ -154,7 +154,7 @@ func TestDeadLetterAndDiscard(t *testing.T) {
 	if len(all) != 6 || lab.Header(all[4], event.RedriveHeader) == "" {
 		t.Errorf("%d records", len(all))
 	}
-	if report := audits(p.Lane.Lab, 0); report.Discarded != 1 || report.DeadLettered != 0 || report.Missing != 0 || report.Redriven != 1 {
+	if report := audits(p.Lab, 0); report.Discarded != 1 || report.DeadLettered != 0 || report.Missing != 0 || report.Redriven != 1 {
 		t.Errorf("%+v", report)
 	}
 	p.Stopped(r, 0)

@@ -161,7 +161,7 @@ func redriveStraggles(t *testing.T, through lab.Setup) {
 	past(p.Lane)
 	// Its ids take turns, a transaction has five events, each followed by the end of
 	// its letter: one event of the third is published, and its letter is there.
-	straggles(p.Lane.Lab, p.ID+"/"+p.Pipeline()+"/redrive/0", 1).command(crash.TxnProduced, 2*5+2*5+1, 1, "dlq", "redrive", "--all")
+	straggles(p.Lab, p.ID+"/"+p.Pipeline()+"/redrive/0", 1).command(crash.TxnProduced, 2*5+2*5+1, 1, "dlq", "redrive", "--all")
 	p.commit("a", "b")
 	p.relayed(r)
 	p.whole()
