@@ -99,7 +99,7 @@ var deeds = [...]string{
 	doAck:          "%[1]s tells Postgres: flushed up to %[3]d",
 	doWatch:        "%[1]s looks at the slot while it streams",
 	doDoubt:        "%[1]s starts again: its last commit may have been asked for twice",
-	doLateInit:     "an InitProducerId of id %[2]d arrives that nobody waits for: whoever has the id is fenced",
+	doLateInit:     "an InitProducerId of id %[2]d arrives late: whoever has the id is fenced",
 	doLateAdd:      "an AddPartitionsToTxn of id %[2]d arrives late: its partitions are in a transaction",
 	doLateRow:      "a Produce on id %[2]d arrives late: row %[3]d",
 	doLateCkpt:     "a Produce on id %[2]d arrives late: the checkpoint with last row %[3]d",
