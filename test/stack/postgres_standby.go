@@ -237,10 +237,14 @@ func (p *PG) Promote() error {
 // promotion would keep it: in step and no longer temporary. The standby takes a
 // slot over only from a point it has a snapshot of: primary writes one again and
 // again.
+//
+// Somebody has to read the slot meanwhile, or it stays at a point of before the
+// standby.
 func (p *PG) SlotSynced(ctx context.Context, primary *PG, slot string) error {
-	const synced = `select exists (select 1 from pg_replication_slots where slot_name = $1 and synced and not temporary and invalidation_reason is null)`
-	return p.await(ctx, synced, slot, func() error { return primary.exec(ctx, "select pg_log_standby_snapshot()") })
+	return p.await(ctx, slotSynced, slot, func() error { return primary.exec(ctx, "select pg_log_standby_snapshot()") })
 }
+
+const slotSynced = `select exists (select 1 from pg_replication_slots where slot_name = $1 and synced and not temporary and invalidation_reason is null)`
 
 // CaughtUp waits until the standby has replayed everything the primary has
 // written so far.

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -23,7 +24,10 @@ func TestStandby(t *testing.T) {
 			t.Fatalf("%s: %v", sql, err)
 		}
 	}
-	if err := standby.SlotSynced(ctx, primary, "follows"); err != nil {
+	if err := standby.await(ctx, slotSynced, "follows", func() error { // nobody else reads the slot
+		return errors.Join(primary.exec(ctx, "select pg_log_standby_snapshot()"),
+			primary.exec(ctx, "select pg_replication_slot_advance('follows', pg_current_wal_lsn())"))
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if err := primary.exec(ctx, "insert into t values (8)"); err != nil {
