@@ -25,6 +25,8 @@ func TestPropertiesThatAreRefused(t *testing.T) {
 		{"partitioner", "random", "murmur2_random"},
 		{"queuing.strategy", "lifo", "order"},
 		{"delivery.report.only.error", "true", "commit is the only acknowledgment"},
+		{"retry.backoff.ms", "100", "a commit that may have been asked for twice"},
+		{"retry.backoff.max.ms", "1000", "a commit that may have been asked for twice"},
 		{"go.batch.producer", "true", "set by the relay"},
 		{"{topic}.acks", "1", "without {topic}"},
 		{"dr_msg_cb", "x", "callback"},

@@ -32,7 +32,7 @@ const (
 	drainWithin  = 10 * time.Second // SIGTERM: finish the commit in flight, or leave it
 	// Postgres' fast shutdown waits for us, and may not be held up over 5 s:
 	// what is left of them is for letting go, which waits for the client
-	// library's present call (0.5 s) and for the ends of the connections.
+	// library's present call (0.2 s) and for the ends of the connections.
 	serverWithin  = 4 * time.Second
 	closeWithin   = 2 * time.Second
 	reasonWithin  = time.Second     // to hear why a walsender ended
